@@ -1,0 +1,56 @@
+"""`arena-install schema`: the tool describes itself, for editors, wrappers and agents."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+
+def schema(
+    what: Annotated[str, typer.Argument(help="config: JSON schema of cluster.yaml. commands: verbs, options, exit codes.")] = "commands",
+) -> None:
+    """Print the JSON schema of cluster.yaml, or the commands with their options and exit codes."""
+    if what == "config":
+        from arena_install.inventory import config_schema
+
+        typer.echo(json.dumps(config_schema(), indent=2))
+    elif what == "commands":
+        typer.echo(json.dumps(_commands(), indent=2))
+    else:
+        raise typer.BadParameter(f"{what!r} is neither config nor commands", param_hint="what")
+
+
+def _commands() -> dict[str, Any]:
+    from typer.main import get_command
+
+    from arena_install.cli.main import app
+
+    exit_codes = {
+        "0": "done, or all checks passed",
+        "1": "a check or a step failed",
+        "2": "usage or configuration",
+        "3": "a host or the API is unreachable",
+        "4": "plan --detailed-exitcode found changes",
+        "5": "timed out",
+        "130": "interrupted",
+    }
+    return {"name": "arena-install", "exit_codes": exit_codes, "commands": _describe(get_command(app))}
+
+
+def _describe(group: Any) -> dict[str, Any]:
+    described: dict[str, Any] = {}
+    for name, command in sorted(group.commands.items()):
+        if hasattr(command, "commands"):
+            described[name] = {"help": command.help, "commands": _describe(command)}
+            continue
+        described[name] = {
+            "help": (command.help or "").strip().splitlines()[0],
+            "parameters": [
+                {"names": list(p.opts), "help": getattr(p, "help", None) or "", "required": p.required, "repeat": bool(getattr(p, "multiple", False))}
+                for p in command.params
+                if p.name != "help"
+            ],
+        }
+    return described

@@ -1,0 +1,82 @@
+"""The host components: what roles/<name>/component.yaml says of each role, ordered by needs.
+
+The planner, `up` and `components` read roles through this; nothing else knows a role's name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from arena_install.errors import ConfigError
+
+#: Parts of a role that change what `main.yml` leaves on a host. reset.yml, tests and docs do not.
+_INPUT_PARTS = ("tasks", "templates", "files", "handlers", "defaults", "vars", "library", "module_utils")
+
+
+@dataclass(frozen=True)
+class Role:
+    """One row. `images` and `files` name entries of the lock; "all" is every one that the cluster uses."""
+
+    name: str
+    title: str
+    hosts: tuple[str, ...]  # groups
+    needs: tuple[str, ...]
+    inputs: tuple[str, ...]  # variables it reads beside those with its own prefix
+    images: tuple[str, ...] | Literal["all"]
+    files: tuple[str, ...] | Literal["all"]
+    folder: Path
+
+    def code_digest(self) -> str:
+        """sha256 over the role's own files, path and content."""
+        digest = hashlib.sha256()
+        for part in _INPUT_PARTS:
+            for path in sorted((self.folder / part).rglob("*")):
+                if path.is_file() and path.name != "reset.yml" and "__pycache__" not in path.parts:
+                    digest.update(f"{path.relative_to(self.folder)}\0".encode())
+                    digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()
+
+
+def load_roles(folder: Path) -> tuple[Role, ...]:
+    """Read every role with a component.yaml under `folder`, needs first. Raises ConfigError on a bad row."""
+    roles: dict[str, Role] = {}
+    for path in sorted(folder.glob("*/component.yaml")):
+        row = yaml.safe_load(path.read_text())
+        roles[path.parent.name] = _role(path, row)
+    for role in roles.values():
+        for need in role.needs:
+            if need not in roles:
+                raise ConfigError(f"role {role.name} needs {need!r}, which is not a role", where=str(role.folder))
+    try:
+        order = TopologicalSorter({name: role.needs for name, role in roles.items()}).static_order()
+        return tuple(roles[name] for name in order)
+    except CycleError as error:
+        raise ConfigError(f"roles need each other in a circle: {' -> '.join(error.args[1])}", where=str(folder)) from error
+
+
+def _role(path: Path, row: Mapping[str, Any]) -> Role:
+    unknown = set(row) - {"title", "hosts", "needs", "inputs", "images", "files"}
+    if unknown:
+        raise ConfigError(f"unknown key {sorted(unknown)[0]!r}", where=str(path))
+
+    def names(key: str) -> tuple[str, ...] | Literal["all"]:
+        value = row.get(key, [])
+        return "all" if value == "all" else tuple(value)
+
+    return Role(
+        name=path.parent.name,
+        title=row["title"],
+        hosts=tuple(row["hosts"]),
+        needs=tuple(row.get("needs", ())),
+        inputs=tuple(row.get("inputs", ())),
+        images=names("images"),
+        files=names("files"),
+        folder=path.parent,
+    )

@@ -1,0 +1,63 @@
+"""The plan, as data: what would be done, on which host, and why. Printed by `plan`, carried out by `up`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Why = Literal["new", "unfinished", "changed", "drift"]
+
+
+@dataclass(frozen=True)
+class Reason:
+    """why: "new" no record of ours, "unfinished" it was begun and not ended, "changed" other inputs, "drift" the host
+    is not as recorded; item is what drifted ("file /etc/containerd/config.toml") with recorded and found states."""
+
+    why: Why
+    item: str = ""
+    recorded: str = ""
+    found: str = ""
+
+    def __str__(self) -> str:
+        text = {"new": "not installed by us yet", "unfinished": "was interrupted", "changed": "its inputs changed"}
+        if self.why != "drift":
+            return text[self.why]
+        return f"{self.item}: recorded {self.recorded or 'nothing'}, found {self.found or 'nothing'}"
+
+
+@dataclass(frozen=True)
+class RoleAction:
+    role: str
+    host: str
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class ComponentAction:
+    component: str
+    why: Literal["new", "changed"]
+
+
+@dataclass(frozen=True)
+class Plan:
+    roles: tuple[RoleAction, ...] = ()
+    components: tuple[ComponentAction, ...] = ()
+    digests: Mapping[str, Mapping[str, str]] | None = None  # host -> role -> input digest, for the ledger
+
+    @property
+    def empty(self) -> bool:
+        return not self.roles and not self.components
+
+    def hosts_of(self, role: str) -> tuple[str, ...]:
+        return tuple(action.host for action in self.roles if action.role == role)
+
+    def touched_hosts(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(action.host for action in self.roles))
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"changes": not self.empty, "roles": _dicts(self.roles), "components": _dicts(self.components)}
+
+
+def _dicts(rows: Iterable[Any]) -> list[dict[str, Any]]:
+    return [asdict(row) for row in rows]

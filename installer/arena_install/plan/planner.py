@@ -1,0 +1,106 @@
+"""Facts and wishes in, Plan out. Pure: no host, no file and no clock is asked, so tests are JSON cases.
+
+A role is due on a host when the host holds no record of it, when the record was never finished, when the digest of
+the role's inputs differs from the recorded one, or when something recorded is not as recorded (drift, item by item).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from arena_install.inventory.cluster import Cluster, Host
+from arena_install.plan.catalogue import Role
+from arena_install.plan.model import ComponentAction, Plan, Reason, RoleAction
+
+
+@dataclass(frozen=True)
+class Item:
+    """One thing a role left on a host: kind ("file", "unit", "sysctl", "package", ...), name, and its state as text."""
+
+    kind: str
+    name: str
+    recorded: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a host's ledger says of one role, with each item as found now."""
+
+    status: str
+    inputs: str
+    items: tuple[Item, ...] = ()
+
+
+def input_digest(role: Role, host: Host, variables: Mapping[str, Any], lock_digests: Mapping[str, str]) -> str:
+    """sha256 of everything that decides what `role` leaves on `host`.
+
+    variables: what Ansible is given for every host; the host's own win. lock_digests: entry name -> digest of the
+    lock entry (version and recipe), so that nothing needs to be built to know.
+    """
+    merged = {**variables, **host.vars}
+    prefix = f"{role.name}_"
+    seen = {key: value for key, value in merged.items() if key.startswith(prefix) or key in role.inputs}
+    return hashlib.sha256(
+        json.dumps(
+            {
+                "code": role.code_digest(),
+                "variables": seen,
+                "node_ip": host.node_ip,
+                "lock": {name: lock_digests[name] for name in sorted(lock_digests) if _uses(role, name)},
+            },
+            sort_keys=True,
+            default=str,
+        ).encode()
+    ).hexdigest()
+
+
+def make_plan(
+    cluster: Cluster,
+    roles: Sequence[Role],
+    records: Mapping[str, Mapping[str, Record]],
+    digests: Mapping[str, Mapping[str, str]],
+    components_wanted: Mapping[str, str],
+    components_found: Mapping[str, str],
+) -> Plan:
+    """records: host -> role -> Record. digests: host -> role -> wanted input digest. components_*: name -> digest."""
+    actions = []
+    for role in roles:
+        for host in cluster.hosts:
+            if not host.groups.intersection(role.hosts):
+                continue
+            reasons = _reasons(records.get(host.name, {}).get(role.name), digests[host.name][role.name])
+            if reasons:
+                actions.append(RoleAction(role.name, host.name, reasons))
+    components = tuple(
+        ComponentAction(name, "changed" if name in components_found else "new")
+        for name, digest in components_wanted.items()
+        if components_found.get(name) != digest
+    )
+    return Plan(tuple(actions), components, digests)
+
+
+def _reasons(record: Record | None, wanted: str) -> tuple[Reason, ...]:
+    if record is None:
+        return (Reason("new"),)
+    if record.status != "done":
+        return (Reason("unfinished"),)
+    changed = (Reason("changed"),) if record.inputs != wanted else ()
+    drift = tuple(
+        Reason("drift", f"{item.kind} {item.name}", item.recorded, item.found)
+        for item in record.items
+        if item.recorded != item.found
+    )
+    return changed + drift
+
+
+def _uses(role: Role, entry: str) -> bool:
+    """Whether a lock entry is among the role's images or files; an image entry may carry its tag."""
+    for names in (role.images, role.files):
+        if names == "all" or entry in names or entry.rpartition(":")[0] in names:
+            return True
+    return False
