@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,17 @@ class Outcome:
 def run_playbook(
     cluster: Cluster,
     playbook: str,
-    variables: Mapping[str, Any],
+    extra: Mapping[str, Any],
+    defaults: Mapping[str, Any],
     run: Path,
     emit: Emit,
     *,
     inherit: Sequence[int] = (),
-    secrets: Callable[[], Mapping[str, Any]] = dict,
 ) -> Outcome:
-    """Run playbooks/<playbook> against the cluster's inventory. inherit: file descriptors the child keeps open.
+    """Run playbooks/<playbook> against the cluster's inventory.
+
+    extra: variables that stand above all others. defaults: variables that the inventory may override. inherit: file
+    descriptors the child keeps open.
 
     Raises UnreachableError when a host stopped answering, StepError when a task failed; both name host, role, task,
     file:line and what the task said.
@@ -55,11 +58,15 @@ def run_playbook(
         raise ValueError("a playbook needs an inventory")
     run.mkdir(parents=True, exist_ok=True)
     vars_file = run / "vars.json"
-    _write_private(vars_file, json.dumps({**variables, **secrets()}, indent=1, default=str))
+    _write_private(vars_file, json.dumps(extra, indent=1, default=str))
+    before = run / "defaults.yml"  # an inventory source of its own, before the user's, so that the user's wins
+    _write_private(before, json.dumps({"all": {"vars": dict(defaults)}}, indent=1, default=str))
     read_end, write_end = os.pipe()
     data = paths.data_dir()
     command = [
         str(Path(sys.executable).parent / "ansible-playbook"),
+        "-i",
+        str(before),
         "-i",
         str(cluster.inventory),
         "-e",

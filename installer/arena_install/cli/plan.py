@@ -1,0 +1,36 @@
+"""`arena-install plan`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from arena_install.cli import options
+
+
+def plan(
+    inventory: options.Inventory = None,
+    config: options.ConfigFile = None,
+    profile: options.Profile = None,
+    only: options.Only = None,
+    skip: options.Skip = None,
+    name: options.Name = "lab",
+    explain: Annotated[bool, typer.Option("--explain", help="Show every setting and where it came from.")] = False,
+    detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 4 when there are changes.")] = False,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Show what `up` would change, host by host, and why. Writes nothing."""
+    from arena_install.cli.screen import Screen, choose_mode
+    from arena_install.cli.summary import tell_explanation, tell_plan
+    from arena_install.pipeline.look import look
+    from arena_install.pipeline.setting import Wishes, prepare
+
+    setting = prepare(Wishes(inventory, config, profile, tuple(only or ()), tuple(skip or ()), name))
+    if explain:
+        tell_explanation(setting.cluster.config, config, as_json=json)
+    with Screen("json" if json else choose_mode(json), verbose=verbose) as screen:
+        _, found = look(setting, (lambda _: None) if json else screen.emit)
+    tell_plan(found, as_json=json)
+    raise typer.Exit(4 if detailed_exitcode and not found.empty else 0)

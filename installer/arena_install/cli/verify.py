@@ -1,0 +1,55 @@
+"""`arena-install verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from arena_install.cli import options
+
+
+def verify(
+    inventory: options.Inventory = None,
+    config: options.ConfigFile = None,
+    profile: options.Profile = None,
+    name: options.Name = "lab",
+    suite: Annotated[list[str] | None, typer.Option(help="Only these suites (repeat).")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the report.")] = None,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Prove the cluster by running real jobs on it, and write the report with its evidence."""
+    import json as json_lines
+
+    from arena_install.artifacts import Resolved
+    from arena_install.cli.screen import Screen, choose_mode
+    from arena_install.cli.summary import tell_report
+    from arena_install.errors import ConfigError
+    from arena_install.pipeline.setting import Wishes, prepare
+    from arena_install.pipeline.up import run_folder
+    from arena_install.verify import run, suites_for
+
+    setting = prepare(Wishes(inventory, config, profile, lab=name))
+    if not setting.kubeconfig.exists() or not setting.resolved_file.exists():
+        raise ConfigError(f"cluster {setting.cluster.name} was not set up from here", fix="run `arena-install up` first")
+    known = suites_for(setting.components)
+    for wanted in suite or ():
+        if wanted not in known:
+            raise typer.BadParameter(f"{wanted!r} is none of {', '.join(known)}", param_hint="--suite")
+    folder = run_folder(setting.state, "verify")
+    with Screen("plain" if json else choose_mode(json), folder / "events.jsonl", verbose=verbose) as screen:
+        report = run(
+            setting.cluster,
+            setting.kubeconfig,
+            Resolved.load(setting.resolved_file),
+            tuple(suite or known),
+            output or folder / "report",
+            (lambda _: None) if json else screen.emit,
+        )
+    if json:
+        typer.echo(json_lines.dumps(report.ctrf(), indent=2))
+    else:
+        tell_report(report, output or folder / "report")
+    raise typer.Exit(report.exit_code)

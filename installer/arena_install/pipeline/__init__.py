@@ -1,0 +1,1 @@
+"""The arrows joined: every verb is a prefix of inventory -> probe -> plan -> apply -> stack -> verify."""

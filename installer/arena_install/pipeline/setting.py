@@ -1,0 +1,103 @@
+"""Everything a verb knows before it looks at a host: the cluster wanted, the lock, the roles, and where state lives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from arena_install import artifacts, inventory, lab, paths, plan, stack
+from arena_install.artifacts.lock import Lock
+from arena_install.errors import ConfigError
+from arena_install.events import Emit
+from arena_install.inventory.cluster import Cluster
+from arena_install.inventory.config import Config
+from arena_install.plan.catalogue import Role
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """The options that verbs share, as the user gave them. lab: name of the lab when there is no inventory."""
+
+    inventory: Path | None = None
+    config: Path | None = None
+    profile: str | None = None
+    only: tuple[str, ...] = ()
+    skip: tuple[str, ...] = ()
+    lab: str = "lab"
+
+
+@dataclass(frozen=True)
+class Setting:
+    cluster: Cluster
+    roles: tuple[Role, ...]
+    lock: Lock
+    components: tuple[str, ...]  # of the cluster, needs first
+    state: Path
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.state / "kubeconfig"
+
+    @property
+    def resolved_file(self) -> Path:
+        return self.state / "resolved.lock.json"
+
+    def names(self) -> tuple[str, ...]:
+        """Every entry of the lock that this cluster uses: by its roles, its components and its checks."""
+        names: dict[str, None] = {}
+        for role in self.roles:
+            if any(host.groups.intersection(role.hosts) for host in self.cluster.hosts):
+                names.update(dict.fromkeys(role.images if role.images != "all" else ()))
+                names.update(dict.fromkeys(role.files if role.files != "all" else ()))
+        names.update(dict.fromkeys(stack.artifacts_of(self.components)))
+        return tuple(names)
+
+
+def read_config(wishes: Wishes) -> Config:
+    """cluster.yaml with the command line's own wishes on top; no host is needed for it."""
+    config = inventory.load(None, wishes.config).config
+    if wishes.profile not in (None, "minimal", "full"):
+        raise ConfigError(f"--profile {wishes.profile}: expected minimal or full")
+    return config.model_copy(update={"profile": wishes.profile}) if wishes.profile else config
+
+
+def prepare(wishes: Wishes) -> Setting:
+    """Read and check all that the user wrote. Without an inventory, the lab of that name must exist."""
+    config = read_config(wishes)
+    path = wishes.inventory
+    if path is None:
+        path = lab.inventory_file(wishes.lab)
+        if not path.exists():
+            raise ConfigError(
+                f"there is no lab named {wishes.lab}, and no inventory was given",
+                fix="`arena-install up` makes one, or name your hosts with -i hosts.ini",
+            )
+    cluster = inventory.load(path, wishes.config)
+    name = cluster.name if wishes.inventory else wishes.lab
+    return _setting(replace(cluster, name=name, config=config), wishes)
+
+
+def _setting(cluster: Cluster, wishes: Wishes) -> Setting:
+    return Setting(
+        cluster=cluster,
+        roles=plan.load_roles(paths.data_dir() / "roles"),
+        lock=artifacts.load_lock(),
+        components=component_names(cluster.config, wishes.only, wishes.skip),
+        state=paths.state_dir(cluster.name),
+    )
+
+
+def component_names(config: Config, only: Sequence[str], skip: Sequence[str]) -> tuple[str, ...]:
+    return tuple(stack.needed(config.profile, only=tuple(only), skip=tuple(skip)))
+
+
+def lab_names(config: Config, wishes: Wishes, emit: Emit) -> tuple[str, ...]:
+    """What a lab not yet made will use, so that its artifacts are built while its hosts are."""
+    components = component_names(config, wishes.only, wishes.skip)
+    names: dict[str, None] = {}
+    for role in plan.load_roles(paths.data_dir() / "roles"):
+        names.update(dict.fromkeys(role.images if role.images != "all" else ()))
+        names.update(dict.fromkeys(role.files if role.files != "all" else ()))
+    names.update(dict.fromkeys(stack.artifacts_of(components)))
+    return tuple(names)

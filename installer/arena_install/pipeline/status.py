@@ -1,0 +1,34 @@
+"""What `status` shows: nodes, GPUs and components as the API says, hosts as their ledgers say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from arena_install import stack
+from arena_install.events import ignore
+from arena_install.pipeline.look import look
+from arena_install.pipeline.setting import Setting
+from arena_install.plan import Plan
+
+
+@dataclass(frozen=True)
+class Status:
+    cluster: str
+    nodes: tuple[dict[str, Any], ...]
+    components: dict[str, str]  # name -> digest recorded in the cluster
+    plan: Plan
+    verified: str  # folder of the last full verification that passed, or ""
+
+
+def gather(setting: Setting) -> Status:
+    """Probe the hosts and ask the API; raises UnreachableError."""
+    _, plan = look(setting, ignore)
+    proven = setting.state / "verified"
+    return Status(
+        setting.cluster.name,
+        stack.nodes(setting.kubeconfig) if setting.kubeconfig.exists() else (),
+        stack.installed(setting.kubeconfig) if setting.kubeconfig.exists() else {},
+        plan,
+        proven.read_text().strip() if proven.exists() else "",
+    )

@@ -1,0 +1,133 @@
+"""`up`: the whole pipeline, and the one place that changes anything."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from arena_install import artifacts, inventory, lab, paths, stack, verify
+from arena_install.apply.ansible import Outcome, run_playbook
+from arena_install.apply.lockfile import exclusive
+from arena_install.artifacts import Resolved
+from arena_install.events import Emit
+from arena_install.inventory.config import Config
+from arena_install.pipeline import variables
+from arena_install.pipeline.look import look
+from arena_install.pipeline.setting import Setting, Wishes, lab_names, prepare, read_config
+from arena_install.plan import Plan
+from arena_install.verify import Report
+
+Suites = Literal["auto", "all", "quick", "none"]
+
+
+@dataclass(frozen=True)
+class Result:
+    setting: Setting
+    plan: Plan
+    changed: dict[str, int]  # host -> tasks that changed something
+    report: Report | None
+    report_folder: Path | None
+    run: Path
+
+
+def run_folder(state: Path, verb: str) -> Path:
+    """A new private folder for what this run says and leaves; `last` points at it."""
+    folder = state / "runs" / f"{time.strftime('%Y%m%dT%H%M%S')}-{verb}"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    last = state / "runs" / "last"
+    last.unlink(missing_ok=True)
+    last.symlink_to(folder.name)
+    return folder
+
+
+def up(wishes: Wishes, emit: Emit, run: Path, suites: Suites = "auto") -> Result:
+    """Make it so. Raises ArenaError; whatever was done stays done, and the same call goes on from there."""
+    config = read_config(wishes)
+    if wishes.inventory is None:
+        make_lab(config, wishes, emit)
+    setting = prepare(wishes)
+    with exclusive(setting.state / "lock", emit) as held:
+        _, plan = look(setting, emit)
+        resolved = _resolve(setting, plan, emit)
+        outcome = _apply_roles(setting, plan, run, emit, held)
+        if plan.components:
+            stack.install(setting.cluster, setting.kubeconfig, resolved, setting.components, emit)
+        report, folder = _verify(setting, plan, resolved, run, emit, suites)
+    return Result(setting, plan, outcome.changed, report, folder, run)
+
+
+def make_lab(config: Config, wishes: Wishes, emit: Emit) -> None:
+    """Hosts and artifacts at the same time: building needs the cores, making hosts mostly waits."""
+    names = lab_names(config, wishes, emit)
+    _side_by_side(
+        lambda: lab.up(wishes.lab, config.lab, emit),
+        lambda: artifacts.resolve(artifacts.load_lock(), names, config, emit),
+    )
+
+
+def _side_by_side(*works: Callable[[], Any]) -> None:
+    """Run each in a thread; wait for all; raise the first error."""
+    errors: list[BaseException] = []
+
+    def guarded(work: Callable[[], Any]) -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        while thread.is_alive():
+            thread.join(timeout=0.2)
+    if errors:
+        raise errors[0]
+
+
+def _resolve(setting: Setting, plan: Plan, emit: Emit) -> Resolved:
+    if plan.empty and setting.resolved_file.exists():
+        return Resolved.load(setting.resolved_file)
+    resolved = artifacts.resolve(setting.lock, setting.names(), setting.cluster.config, emit)
+    resolved.save(setting.resolved_file)
+    return resolved
+
+
+def _apply_roles(setting: Setting, plan: Plan, run: Path, emit: Emit, held: int) -> Outcome:
+    if not plan.roles:
+        return Outcome()
+    extra: dict[str, Any] = variables.fleet(setting.cluster, setting.resolved_file, setting.kubeconfig)
+    extra["arena_hosts"] = {role.name: list(plan.hosts_of(role.name)) for role in setting.roles}
+    extra["arena_input_digests"] = plan.digests
+    return run_playbook(
+        setting.cluster, "site.yml", extra, variables.defaults(setting.cluster), run / "ansible", emit, inherit=(held,)
+    )
+
+
+def _verify(
+    setting: Setting, plan: Plan, resolved: Resolved, run: Path, emit: Emit, wanted: Suites
+) -> tuple[Report | None, Path | None]:
+    if wanted == "none":
+        return None, None
+    proven = setting.state / "verified"
+    everything = wanted == "all" or (wanted == "auto" and (not plan.empty or not proven.exists()))
+    if everything:
+        proven.unlink(missing_ok=True)
+    folder = run / "report"
+    report = verify.run(
+        setting.cluster,
+        setting.kubeconfig,
+        resolved,
+        verify.suites_for(setting.components) if everything else ("quick",),
+        folder,
+        emit,
+    )
+    if everything and report.exit_code == 0:
+        proven.write_text(f"{folder}\n")
+    return report, folder
