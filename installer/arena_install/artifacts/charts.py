@@ -1,8 +1,8 @@
 """Charts from three sources become the same thing: one reproducible .tgz that Helm installs, and the CRDs beside it.
 
-CRDs are kept apart because Helm never upgrades them and deletes nothing of them safely; the stack applies them itself.
-Upstreams that ship only kustomize manifests get a chart whose single template lays the user's values over the manifests,
-so that their images, arguments and volumes can be set like those of any other chart, and nothing of theirs is edited as text.
+CRDs are kept apart because Helm never upgrades them and deletes none of them safely; the stack applies them itself.
+Upstreams that ship only kustomize manifests get a chart whose single template lays the user's values over them, so
+that images, arguments and volumes can be set like those of any other chart, and nothing of theirs is edited as text.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _SUFFIXES_IGNORED = (".swp", ".bak", ".tmp", ".orig", "~", ".gotmpl")
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
-#: Lays values over the objects: whole objects are dropped, merged or added; in a pod's containers, lists that name things
-#: (args, env, volumeMounts) are added to and everything else is replaced.
+#: Lays values over the objects: whole objects are dropped, merged or added; in a pod's containers, lists that name
+#: things (args, env, volumeMounts) are added to and everything else is replaced.
 _TEMPLATE = """\
 {{- $values := .Values }}
 {{- range $object := .Files.Get "objects.json" | fromJsonArray }}
@@ -105,7 +105,8 @@ def pack_chart(folder: Path, *, version: str = "") -> PackedChart:
     for name, data in sorted(content.items()):
         if name.startswith("crds/") and name.endswith((".yaml", ".yml", ".json")):
             crds += [document for document in yaml.load_all(data, Loader=_LOADER) if document]
-    return PackedChart(metadata["name"], str(metadata["version"]), _archive(metadata["name"], content), dump_stream(crds))
+    name = metadata["name"]
+    return PackedChart(name, str(metadata["version"]), _archive(name, content), dump_stream(crds))
 
 
 def wrap_kustomize(
@@ -119,8 +120,8 @@ def wrap_kustomize(
 ) -> PackedChart:
     """Build a kustomization (`kubectl kustomize`) and wrap what comes out into a chart of ours.
 
-    Namespaces are left out (the stack makes them, with their Pod Security labels), CRDs are split off, and those named in
-    drop_crds are gone altogether. The chart's values are described by its own values.yaml. Raises StepError with
+    Namespaces are left out (the stack makes them, with their Pod Security labels), CRDs are split off, and those named
+    in drop_crds are gone altogether. The chart's values are described by its own values.yaml. Raises StepError with
     kubectl's words when the kustomization does not build.
     """
     objects: list[dict[str, Any]] = []
@@ -185,12 +186,18 @@ def _kustomize(folder: Path, kubectl: Path) -> Iterator[dict[str, Any]]:
     try:
         done = subprocess.run(
             [str(kubectl.absolute()), "kustomize", "."],
-            cwd=folder, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}, capture_output=True, timeout=120, check=True,
+            cwd=folder,
+            env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"},
+            capture_output=True,
+            timeout=120,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError) as error:
         why = getattr(error, "stderr", None)
         raise StepError(
-            "the kustomization does not build", where=str(folder), why=why.decode(errors="replace") if why else str(error),
+            "the kustomization does not build",
+            where=str(folder),
+            why=why.decode(errors="replace") if why else str(error),
             fix=f"run `kubectl kustomize {folder}` for the whole output",
         ) from error
     yield from (document for document in yaml.load_all(done.stdout, Loader=_LOADER) if document)

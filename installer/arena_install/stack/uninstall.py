@@ -1,0 +1,185 @@
+"""Take components out again, those that need others first, and leave nothing of ours and all of everybody else's."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from arena_install.errors import ArenaError, ConfigError
+from arena_install.events import Emit, Step, step
+from arena_install.inventory.cluster import Cluster
+from arena_install.stack import ledger, prepare
+from arena_install.stack.api import Api
+from arena_install.stack.component import Component
+from arena_install.stack.graph import Catalogue, catalogue, dependents, order
+from arena_install.stack.helm import Helm, revisions
+from arena_install.stack.install import Result, StackError
+from arena_install.stack.lease import held
+from arena_install.stack.ledger import OWNER_LABEL, Entry, Ref
+from arena_install.stack.values import Resolved
+
+_HOOKS = 120  # seconds for hooks and for a release's objects to go
+_GONE = 60.0  # seconds until a namespace or CRD must be gone
+
+#: What makes a namespace somebody's: it stays while any of these are in it.
+_INHABITANTS = (
+    ("v1", "Pod"), ("v1", "PersistentVolumeClaim"), ("v1", "Service"), ("v1", "Secret"), ("v1", "ConfigMap"),
+    ("apps/v1", "Deployment"), ("apps/v1", "StatefulSet"), ("apps/v1", "DaemonSet"), ("batch/v1", "Job"),
+    ("batch/v1", "CronJob"),
+)
+
+
+def uninstall(
+    cluster: Cluster,
+    kubeconfig: Path,
+    resolved: Resolved,
+    names: Sequence[str],
+    emit: Emit,
+    *,
+    rows: Catalogue | None = None,
+) -> dict[str, Result]:
+    """Remove what the ledger lists of these components; returns name -> Result in the order of removal.
+
+    A CRD stays while somebody's objects of that kind exist, a namespace while somebody's things are in it; a warning
+    event says so. Raises ConfigError when an installed component that is not named needs one that is, StackError when
+    a removal failed.
+    """
+    rows = catalogue() if rows is None else rows
+    for name in names:
+        if name not in rows:
+            raise ConfigError(f"there is no component {name!r}", fix=f"components are: {', '.join(rows)}")
+    api = Api(kubeconfig)
+    try:
+        return asyncio.run(_all(cluster, api, resolved.file("helm"), names, rows, emit))
+    finally:
+        api.close()
+
+
+async def _all(
+    cluster: Cluster, api: Api, helm: Path, names: Sequence[str], rows: Catalogue, emit: Emit
+) -> dict[str, Result]:
+    entries = await asyncio.to_thread(ledger.read, api)
+    for name in names:
+        left = [other for other in dependents(name, list(entries), rows) if other not in names] if name in rows else []
+        if left and name in entries:
+            raise ConfigError(
+                f"{', '.join(left)} needs {name}", where=f"component {name}", fix=f"take {', '.join(left)} out too"
+            )
+    results: dict[str, Result] = {}
+    if not any(name in entries for name in names):
+        return {name: Result(name, "ok", "is not installed") for name in names}
+    backwards = [name for name in reversed(order(names, rows)) if name in names]
+    async with held(api), Helm.at(helm, api.kubeconfig) as client:
+        for name in backwards:
+            results[name] = await _one(api, client, rows[name], entries.get(name), emit)
+    if any(result.error for result in results.values()):
+        raise StackError(results)
+    if not await asyncio.to_thread(ledger.read, api):
+        await asyncio.to_thread(ledger.remove, api)
+    return results
+
+
+async def _one(api: Api, helm: Helm, component: Component, entry: Entry | None, emit: Emit) -> Result:
+    started = time.monotonic()
+    name = component.name
+    if entry is None:
+        return Result(name, "ok", "is not installed")
+    try:
+        with step(emit, f"component/{name}", f"removing {component.title}") as handle:
+            if (entry.namespace, entry.release) in await asyncio.to_thread(revisions, api):
+                await helm.uninstall(entry.release, entry.namespace, _HOOKS)
+            kept = await asyncio.to_thread(_rest, api, component, entry, handle)
+            await asyncio.to_thread(ledger.write, api, name, None)
+            text = "removed" + (f"; kept {', '.join(kept)}" if kept else "")
+            handle.end("changed", text)
+    except ArenaError as error:
+        return Result(name, "failed", error.what, time.monotonic() - started, error)
+    return Result(name, "changed", text, time.monotonic() - started)
+
+
+def _rest(api: Api, component: Component, entry: Entry, handle: Step) -> list[str]:
+    """Everything beside the release; returns what had to stay and why."""
+    kept: list[str] = []
+    for ref in entry.objects:  # only where the release was lost: Helm has deleted them otherwise
+        found = api.get(ref.api_version, ref.kind, ref.name, ref.namespace, metadata_only=True)
+        if found and _release_of(found) == (entry.namespace, entry.release):
+            api.delete(ref.api_version, ref.kind, ref.name, ref.namespace)
+    for ref in entry.ours:
+        if _is_ours(api, ref):
+            api.delete(ref.api_version, ref.kind, ref.name, ref.namespace)
+    for node, labels in entry.node_labels.items():
+        if api.get("v1", "Node", node, metadata_only=True):
+            api.merge("v1", "Node", node, {"metadata": {"labels": dict.fromkeys(labels)}})
+    for crd in entry.crds:
+        if reason := _crd(api, component, crd):
+            kept.append(reason)
+    for namespace in entry.namespaces:
+        if reason := _namespace(api, namespace):
+            kept.append(reason)
+    for reason in kept:
+        handle.log(f"kept {reason}")
+    return kept
+
+
+def _crd(api: Api, component: Component, name: str) -> str:
+    """Delete a CRD of ours unless somebody has objects of it; returns what stays and why, or ""."""
+    found = api.get(*prepare.CRD, name)
+    if found is None or OWNER_LABEL not in (found["metadata"].get("labels") or {}):
+        return ""
+    spec = found["spec"]
+    version = next(row["name"] for row in spec["versions"] if row.get("served"))
+    kind, own = spec["names"]["kind"], component.crds is not None and name in component.crds.own
+    objects = api.list_metadata(f"{spec['group']}/{version}", kind)
+    home = component.namespace.name
+    foreign = [row["metadata"] for row in objects if not (own and row["metadata"].get("namespace") == home)]
+    if foreign:
+        first = "/".join(part for part in (foreign[0].get("namespace", ""), foreign[0]["name"]) if part)
+        return f"CRD {name}: {len(foreign)} {kind} exist ({first})"
+    api.delete(*prepare.CRD, name)
+    _until(lambda: api.get(*prepare.CRD, name, metadata_only=True) is None)
+    return ""
+
+
+def _namespace(api: Api, name: str) -> str:
+    """Delete a namespace of ours unless somebody lives in it; returns what stays and why, or ""."""
+    if not _is_ours(api, Ref("v1", "Namespace", name)):
+        return ""
+
+    def inhabitant() -> str:
+        for api_version, kind in _INHABITANTS:
+            for row in api.list_metadata(api_version, kind, name):
+                metadata = row["metadata"]
+                system = metadata["name"] == "kube-root-ca.crt"
+                if not (system or OWNER_LABEL in (metadata.get("labels") or {})):
+                    return f"{kind} {metadata['name']}"
+        return ""
+
+    # Pods of what was just removed take a moment to end.
+    _until(lambda: not inhabitant(), 20.0)
+    if found := inhabitant():
+        return f"namespace {name}: {found} is in it"
+    api.delete("v1", "Namespace", name)
+    _until(lambda: api.get("v1", "Namespace", name, metadata_only=True) is None)
+    return ""
+
+
+def _is_ours(api: Api, ref: Ref) -> bool:
+    found = api.get(ref.api_version, ref.kind, ref.name, ref.namespace, metadata_only=True)
+    return found is not None and OWNER_LABEL in (found["metadata"].get("labels") or {})
+
+
+def _release_of(obj: dict[str, Any]) -> tuple[str, str]:
+    notes = obj["metadata"].get("annotations") or {}
+    return notes.get("meta.helm.sh/release-namespace", ""), notes.get("meta.helm.sh/release-name", "")
+
+
+def _until(done: Callable[[], bool], seconds: float = _GONE) -> bool:
+    deadline = time.monotonic() + seconds
+    while not done():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.3)
+    return True

@@ -1,0 +1,159 @@
+"""From the configuration to what Helm is given, and the digest that says whether anything differs.
+
+Templates see the Config and the Cluster and nothing else: no clock, no environment, no cluster state, so that the same
+wish always renders to the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import yaml
+
+from arena_install.artifacts.charts import load_stream
+from arena_install.errors import ConfigError, StepError
+from arena_install.inventory.cluster import Cluster
+from arena_install.stack.component import Component
+
+VALUES, OBJECTS = "values.yaml.j2", "objects.yaml.j2"
+
+
+class Resolved(Protocol):
+    """What the stack needs of the resolved lock."""
+
+    @property
+    def images(self) -> Mapping[str, Any]: ...
+
+    def file(self, name: str) -> Path: ...
+
+    def chart(self, name: str) -> Path: ...
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Everything that decides what a component becomes in the cluster."""
+
+    component: Component
+    chart: Path  # .tgz
+    chart_sha256: str
+    chart_version: str
+    values: dict[str, Any]
+    objects: tuple[dict[str, Any], ...]  # ours, applied server-side before the chart
+    crds: tuple[dict[str, Any], ...]
+    node_labels: Mapping[str, Mapping[str, str]]  # host name -> labels
+    digest: str  # sha256 over all of the above
+
+
+def inputs_of(component: Component, cluster: Cluster, resolved: Resolved) -> Inputs:
+    """Render a component. Raises ConfigError for a bad template, StepError for an artifact that is not in the cache."""
+    chart = resolved.chart(component.chart)
+    crd_bytes = _read(resolved.file(component.crds.file), component) if component.crds else b""
+    archive = _read(chart, component)
+    chart_sha256 = hashlib.sha256(archive).hexdigest()
+    values = values_of(component, cluster)
+    objects = tuple(_documents(component, OBJECTS, cluster))
+    labels = {
+        host.name: dict(wanted)
+        for group, wanted in component.node_labels.items()
+        for host in cluster.group(group)
+    }
+    digest = hashlib.sha256(
+        json.dumps(
+            {
+                "chart": chart_sha256,
+                "values": values,
+                "objects": objects,
+                "crds": hashlib.sha256(crd_bytes).hexdigest(),
+                "node_labels": labels,
+                "namespace": component.namespace.model_dump(),
+            },
+            sort_keys=True,
+        ).encode()
+    ).hexdigest()
+    crds = tuple(load_stream(crd_bytes))
+    version = _chart_version(archive, chart)
+    return Inputs(component, chart, chart_sha256, version, values, objects, crds, labels, digest)
+
+
+def values_of(component: Component, cluster: Cluster) -> dict[str, Any]:
+    """The component's Helm values with the user's own (`values:` in cluster.yaml) laid over them."""
+    documents = _documents(component, VALUES, cluster)
+    values = documents[0] if documents else {}
+    return merge(values, cluster.config.values.get(component.name, {}))
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep merge of mappings; anything else in `over` replaces. A null stays: Helm then drops the chart's default."""
+    merged = dict(base)
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), Mapping):
+            merged[key] = merge(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _documents(component: Component, name: str, cluster: Cluster) -> list[dict[str, Any]]:
+    import jinja2
+
+    file = component.folder / name
+    if not file.is_file():
+        return []
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment.filters["yaml"] = lambda value: json.dumps(value, default=str)  # JSON is YAML, quoted rightly
+    context = {"config": cluster.config, "cluster": cluster, "component": component}
+    try:
+        text = environment.from_string(file.read_text()).render(context)
+        return [document for document in yaml.safe_load_all(text) if document]
+    except jinja2.TemplateSyntaxError as error:
+        raise ConfigError("the template is broken", where=f"{file}:{error.lineno}", why=str(error.message)) from error
+    except jinja2.UndefinedError as error:
+        raise ConfigError(
+            "the template asks for what is not there", where=f"{file}:{_line(error, file)}", why=str(error.message)
+        ) from error
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        raise ConfigError(
+            "what the template renders is not YAML", where=f"{file} (rendered line {line})", why=str(error.problem)
+        ) from error
+
+
+def _line(error: BaseException, file: Path) -> int:
+    """Line of a template at which rendering failed: jinja2 puts it into the traceback."""
+    line, frame = 0, error.__traceback__
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == "<template>":
+            line = frame.tb_lineno
+        frame = frame.tb_next
+    return line
+
+
+def _chart_version(archive: bytes, path: Path) -> str:
+    try:
+        with tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as tar:
+            for member in tar:
+                top = member.name.count("/") == 1 and member.name.endswith("/Chart.yaml")
+                if top and (file := tar.extractfile(member)):
+                    return str(yaml.safe_load(file.read())["version"])
+    except (tarfile.TarError, OSError, yaml.YAMLError, KeyError, TypeError):
+        pass
+    raise StepError("this is no packed chart", where=str(path), fix="delete the file and run `arena-install up` again")
+
+
+def _read(path: Path, component: Component) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StepError(
+            f"an artifact of {component.name} is not in the cache",
+            where=str(path),
+            why=str(error.strerror),
+            fix="run `arena-install up` again: it fetches what is missing",
+        ) from error

@@ -1,0 +1,292 @@
+"""A real API server on loopback for tests: etcd, kube-apiserver and kube-controller-manager, no kubelet.
+
+`ControlPlane.start()` takes about ten seconds and needs no root; `HollowNode` plays the kubelet: it binds pods to a node
+and reports them running, or failing when their image's name says so. The binaries come from the folder named by
+ARENA_TEST_BINARIES, or from the images of a resolved lock (ARENA_TEST_RESOLVED, else that of any cluster in the state
+folder); where neither is there, tests that need them are skipped with that reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import io
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tarfile
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from arena_install import paths
+from arena_install.errors import ArenaError
+from arena_install.stack.api import Api, ApiError
+
+_IMAGES = {
+    "etcd": "registry.k8s.io/etcd:",
+    "kube-apiserver": "registry.k8s.io/kube-apiserver:",
+    "kube-controller-manager": "registry.k8s.io/kube-controller-manager:",
+}
+_TOKEN = "loopback-test-token"  # noqa: S105 - of a server that lives as long as one test session
+
+
+def resolved_lock() -> Path | None:
+    """A resolved.lock.json of this machine, None where no artifacts were made yet."""
+    if value := os.environ.get("ARENA_TEST_RESOLVED"):
+        return Path(value)
+    found = sorted((paths.state_home() / "clusters").glob("*/resolved.lock.json"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
+
+
+def binary(name: str) -> Path | None:
+    """Path of etcd, kube-apiserver, kube-controller-manager or helm, None where it can't be had."""
+    if folder := os.environ.get("ARENA_TEST_BINARIES"):
+        path = Path(folder) / name
+        return path if os.access(path, os.X_OK) else None
+    lock = resolved_lock()
+    if lock is None:
+        return None
+    return _from_lock(name, json.loads(lock.read_text()))
+
+
+def _from_lock(name: str, lock: dict[str, Any]) -> Path | None:
+    blobs = paths.cache_dir() / "blobs" / "sha256"
+    if name in lock.get("files", {}):
+        sha256 = lock["files"][name]["sha256"]
+        return _copy(name, sha256, (blobs / sha256).read_bytes)
+    for reference, image in lock.get("images", {}).items():
+        if reference.startswith(_IMAGES.get(name, "\0")):
+            digest = image["manifest"].removeprefix("sha256:")
+            return _copy(name, digest, lambda: _from_layers(name, image, blobs))
+    return None
+
+
+def _copy(name: str, digest: str, read: Any) -> Path | None:
+    target = paths.cache_dir() / "test-binaries" / digest[:16] / name
+    if not target.is_file():
+        data = read()
+        if data is None:
+            return None
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_suffix(f".{os.getpid()}")
+        part.write_bytes(data)
+        part.chmod(0o755)
+        part.rename(target)
+    return target
+
+
+def _from_layers(name: str, image: dict[str, Any], blobs: Path) -> bytes | None:
+    for blob in image["blobs"]:
+        path = blobs / blob["digest"].removeprefix("sha256:")
+        raw = path.read_bytes() if path.is_file() else b""
+        data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
+        with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            for member in tar:
+                if member.isfile() and Path(member.name).name == name and (file := tar.extractfile(member)):
+                    return file.read()
+    return None
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class ControlPlane:
+    """etcd, API server and controllers in one temporary folder; use as a context manager or start() and stop()."""
+
+    folder: Path = field(default_factory=lambda: Path(tempfile.mkdtemp(prefix="arena-apiserver-")))
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    @property
+    def kubeconfig(self) -> Path:
+        return self.folder / "kubeconfig"
+
+    def start(self, *, controllers: bool = True) -> ControlPlane:
+        """Start and wait until it answers. Raises RuntimeError with the log's end when it does not in 60 s."""
+        etcd_port, peer_port, port = _free_port(), _free_port(), _free_port()
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        private = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
+        (self.folder / "sa.key").write_bytes(key.private_bytes(*private, serialization.NoEncryption()))
+        (self.folder / "tokens.csv").write_text(f"{_TOKEN},admin,admin,system:masters\n")
+        certificates = self.folder / "certificates"
+        self._write_kubeconfig(port, certificates / "apiserver.crt")
+        etcd = f"http://127.0.0.1:{etcd_port}"
+        self._run(
+            "etcd", "--name=test", f"--data-dir={self.folder / 'etcd'}", "--unsafe-no-fsync", "--log-level=error",
+            f"--listen-client-urls={etcd}", f"--advertise-client-urls={etcd}",
+            f"--listen-peer-urls=http://127.0.0.1:{peer_port}",
+            f"--initial-advertise-peer-urls=http://127.0.0.1:{peer_port}",
+            f"--initial-cluster=test=http://127.0.0.1:{peer_port}",
+        )
+        self._run(
+            "kube-apiserver", f"--etcd-servers={etcd}", "--bind-address=127.0.0.1", f"--secure-port={port}",
+            f"--cert-dir={certificates}", f"--token-auth-file={self.folder / 'tokens.csv'}", "--authorization-mode=RBAC",
+            f"--service-account-key-file={self.folder / 'sa.key'}", "--allow-privileged=true",
+            f"--service-account-signing-key-file={self.folder / 'sa.key'}",
+            "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.254.0.0/24",
+            "--disable-admission-plugins=ServiceAccount", "--shutdown-delay-duration=0s",
+        )
+        self._await()
+        if controllers:
+            self._run(
+                "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false",
+                f"--service-account-private-key-file={self.folder / 'sa.key'}", "--secure-port=0",
+                "--controllers=namespace-controller,deployment-controller,replicaset-controller,daemonset-controller,"
+                "statefulset-controller,job-controller,garbage-collector-controller,serviceaccount-controller,"
+                "endpointslice-controller",
+            )
+        return self
+
+    def _write_kubeconfig(self, port: int, ca: Path) -> None:
+        config = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "test",
+            "clusters": [
+                {"name": "test", "cluster": {"server": f"https://127.0.0.1:{port}", "certificate-authority": str(ca)}}
+            ],
+            "users": [{"name": "admin", "user": {"token": _TOKEN}}],
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+        }
+        self.kubeconfig.write_text(yaml.safe_dump(config))
+
+    def _run(self, name: str, *arguments: str) -> None:
+        path = binary(name)
+        assert path is not None, f"no {name} on this machine"
+        log = (self.folder / f"{name}.log").open("wb")
+        # In the test's own process group: whatever ends the test ends these too.
+        self.processes.append(subprocess.Popen([str(path), *arguments], stdout=log, stderr=log, cwd=self.folder))
+
+    def _await(self) -> None:
+        deadline = time.monotonic() + 60
+        ca = self.folder / "certificates" / "apiserver.crt"
+        while time.monotonic() < deadline:
+            with contextlib.suppress(ArenaError, OSError):
+                if ca.is_file():
+                    api = Api(self.kubeconfig, timeout=2)
+                    try:
+                        api.request("GET", "/readyz", text=True)
+                        if api.get("v1", "Namespace", "kube-system"):
+                            return
+                    finally:
+                        api.close()
+            if any(process.poll() is not None for process in self.processes[:2]):
+                break
+            time.sleep(0.25)
+        logs = "\n".join(f"{log.name}: {log.read_text()[-1500:]}" for log in self.folder.glob("*.log"))
+        self.stop()
+        raise RuntimeError(f"the control plane did not come up\n{logs}")
+
+    def stop(self) -> None:
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in reversed(self.processes):
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(10)
+        self.processes.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> ControlPlane:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class HollowNode:
+    """A node without a kubelet: pods bound to it run at once; those whose image contains "broken" never start."""
+
+    def __init__(self, kubeconfig: Path, name: str = "hollow", allocatable: dict[str, str] | None = None) -> None:
+        self.name, self._api = name, Api(kubeconfig)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._loop, daemon=True)
+        resources = {"cpu": "64", "memory": "256Gi", "pods": "200", **(allocatable or {})}
+        labels = {"kubernetes.io/os": "linux", "kubernetes.io/hostname": name}
+        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
+        if self._api.get("v1", "Node", name) is None:
+            self._api.create(node)
+        conditions = [{"type": "Ready", "status": "True", "reason": "Hollow", "message": ""}]
+        self._status("v1", "Node", name, {"capacity": resources, "allocatable": resources, "conditions": conditions})
+
+    def __enter__(self) -> HollowNode:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(10)
+        for pod in self._api.list_objects("v1", "Pod"):
+            self._api.request("DELETE", self._path(pod), query={"gracePeriodSeconds": "0"})
+        self._api.delete("v1", "Node", self.name)
+        self._api.close()
+
+    def _loop(self) -> None:
+        while not self._stop.wait(0.1):
+            with contextlib.suppress(ArenaError):
+                for pod in self._api.list_objects("v1", "Pod"):
+                    with contextlib.suppress(ApiError):
+                        self._play(pod)
+
+    def _play(self, pod: dict[str, Any]) -> None:
+        metadata = pod["metadata"]
+        if metadata.get("deletionTimestamp"):
+            self._api.request("DELETE", self._path(pod), query={"gracePeriodSeconds": "0"})
+        elif not pod["spec"].get("nodeName"):
+            target = {"apiVersion": "v1", "kind": "Node", "name": self.name}
+            binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": metadata["name"]}, "target": target}
+            self._api.request("POST", self._path(pod) + "/binding", body=binding)
+        elif not pod.get("status", {}).get("containerStatuses"):
+            self._status("v1", "Pod", metadata["name"], self._pod_status(pod), metadata["namespace"])
+
+    def _pod_status(self, pod: dict[str, Any]) -> dict[str, Any]:
+        statuses, now = [], time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+        for container in pod["spec"]["containers"]:
+            broken = "broken" in container["image"]
+            waiting = {"reason": "ImagePullBackOff", "message": f"no such image {container['image']}"}
+            state = {"waiting": waiting} if broken else {"running": {"startedAt": now}}
+            row = {"name": container["name"], "image": container["image"], "imageID": "", "restartCount": 0}
+            statuses.append({**row, "ready": not broken, "state": state})
+        ready = all(row["ready"] for row in statuses)
+        conditions = [
+            {"type": "PodScheduled", "status": "True", "lastTransitionTime": now},
+            {"type": "Ready", "status": str(ready), "lastTransitionTime": now},
+        ]
+        phase = "Running" if ready else "Pending"
+        return {"phase": phase, "conditions": conditions, "containerStatuses": statuses, "podIP": "10.1.2.3"}
+
+    def _path(self, pod: dict[str, Any]) -> str:
+        return self._api.path("v1", "Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
+
+    def _status(self, api_version: str, kind: str, name: str, status: dict[str, Any], namespace: str = "") -> None:
+        path = self._api.path(api_version, kind, namespace, name) + "/status"
+        merge = "application/merge-patch+json"
+        self._api.request("PATCH", path, body={"status": status}, content_type=merge)
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """One API server for the whole session; tests use namespaces and names of their own."""
+    lacking = [name for name in ("etcd", "kube-apiserver", "kube-controller-manager") if binary(name) is None]
+    if lacking:
+        pytest.skip(f"no {', '.join(lacking)}: set ARENA_TEST_BINARIES, or make artifacts first (`arena-install up`)")
+    plane = ControlPlane()
+    try:
+        yield plane.start()
+    finally:
+        plane.stop()
