@@ -1,0 +1,371 @@
+"""Suite training: an ordinary user trains on every GPU node, and what a real job relies on is looked at while it runs.
+
+One job runs (training.job); the other checks read what it left, so that each claim has a line of its own in the report.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+from arena_install.errors import TimedOutError
+from arena_install.verify import pods
+from arena_install.verify.checks.gpu import compare, free_gpus
+from arena_install.verify.context import CheckFailed, Context
+from arena_install.verify.kube import Object, namespaced
+from arena_install.verify.model import Outcome, failed, passed, skipped
+from arena_install.verify.needs import GPU
+from arena_install.verify.records import records
+from arena_install.verify.registry import check
+
+_JOB = "mnist"
+_KIND = "kubeflow.org/v1"
+_WORLD = 4  # 1 master and 3 workers
+_EPOCHS = 4
+_TRAIN, _HELD_OUT = 8000, 2000
+_FLOOR = 0.9
+
+_JOB_CHECK = "training.job"
+
+
+@dataclass
+class Training:
+    """What a finished job left. pods: name -> node. logs: pod name -> records. assigned: pod name -> every set of UUIDs
+    that PodResources named for it while it ran."""
+
+    world: int
+    pods: dict[str, str] = field(default_factory=dict)
+    logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    assigned: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
+
+    def all(self, kind: str) -> list[dict[str, Any]]:
+        return [record for found in self.logs.values() for record in found if record["kind"] == kind]
+
+    def epochs(self) -> list[dict[str, Any]]:
+        return sorted(self.all("epoch"), key=lambda record: int(record["epoch"]))
+
+
+@check(
+    _JOB_CHECK,
+    "An ordinary user's distributed job completes",
+    proves="a PyTorchJob with a master and workers, one GPU each, is taken from a user who is no admin, and succeeds",
+    severity="critical",
+    needs=("gpu.device-plugin", "component:training-operator"),
+    holds=("gpu",),
+    timeout=900,
+)
+def job(ctx: Context) -> Outcome:
+    nodes = [node["metadata"]["name"] for node in ctx.session.gpu_nodes()]
+    free = sum(free_gpus(ctx, node) for node in nodes)
+    world = min(max(_WORLD, len(nodes)), free)
+    if world < 2:
+        return skipped(
+            f"{free} GPUs are free, two are needed", fix="run verify when jobs have ended: kubectl get pods -A -o wide"
+        )
+    ctx.session.readers.start(ctx, nodes)
+    namespace = ctx.session.workspaces.get("baseline")
+    payload = ctx.session.workspaces.payload(namespace)
+    user = ctx.session.workspaces.user(namespace)
+    manifest = _manifest(ctx, world, nodes, payload)
+    ctx.save("pytorchjob.yaml", manifest)
+    user.create(namespaced("pytorchjobs", namespace, group=_KIND), manifest)
+    expected = f"1 master and {world - 1} workers succeed, submitted by ServiceAccount verify-user of {namespace}"
+
+    state = _await(ctx, namespace, world)
+    done = Training(world)
+    for replica in pods.found(ctx, namespace):
+        name = replica["metadata"]["name"]
+        done.pods[name] = replica["spec"].get("nodeName", "")
+        done.logs[name] = records(ctx.kube.logs(namespace, name, "pytorch"))
+    for node in nodes:
+        for view in ctx.session.readers.history(ctx, node):
+            for (space, pod), uuids in view.assigned.items():
+                if space == namespace:
+                    done.assigned.setdefault(pod, set()).add(uuids)
+    pods.capture(ctx, namespace)
+    ctx.save("pytorchjob-after.yaml", state)
+    ctx.save("podresources.json", {pod: sorted(map(list, sets)) for pod, sets in sorted(done.assigned.items())})
+    ctx.session.shared[_JOB_CHECK] = done
+    started = done.all("start")
+    ctx.session.shared["compute"] = "CUDA" if any(record["compute"] == "cuda" for record in started) else "CPU"
+    seconds = _seconds(state)
+    ctx.kube.delete(namespaced("pytorchjobs", namespace, _JOB, group=_KIND))
+    return passed(
+        expected,
+        f"succeeded in {seconds}, {len(done.all('final'))} of {world} replicas finished",
+        data={"world": world, "epochs": done.epochs(), "seconds": seconds},
+    )
+
+
+def _await(ctx: Context, namespace: str, world: int) -> Object:
+    """Wait for the job's end; gives the PyTorchJob. Raises CheckFailed or TimedOutError with evidence saved."""
+
+    def ended(kind: str, state: Object) -> Object | None:
+        conditions = state.get("status", {}).get("conditions") or []
+        return next((c for c in conditions if c["type"] == kind and c["status"] == "True"), None)
+
+    since: dict[str, float] = {}
+
+    def look() -> Object | None:
+        state = ctx.kube.get(namespaced("pytorchjobs", namespace, _JOB, group=_KIND))
+        if ended("Succeeded", state):
+            return state
+        if condition := ended("Failed", state):
+            raise CheckFailed(
+                "the job failed",
+                cause=_why(ctx, namespace) or str(condition.get("message")),
+                fix="see the replicas' logs in the evidence",
+            )
+        there = pods.found(ctx, namespace)
+        for pod in there:
+            pods.judge(ctx, pod, since)
+        phases = [pod["status"].get("phase") for pod in there]
+        ctx.progress(
+            f"{len(there)} of {world} replicas, {phases.count('Running')} running, {phases.count('Succeeded')} done"
+        )
+        return None
+
+    try:
+        return ctx.wait(look, "the PyTorchJob to succeed", every=1.5)
+    except TimedOutError as error:
+        there = pods.found(ctx, namespace)
+        pods.capture(ctx, namespace)
+        if not there:
+            raise CheckFailed(
+                error.what,
+                cause="the training operator made no pods",
+                fix="kubectl -n kubeflow logs deployment/training-operator",
+            ) from error
+        raise CheckFailed(
+            error.what,
+            cause=_stuck(there) or _why(ctx, namespace),
+            fix="see the replicas' logs and events in the evidence",
+        ) from error
+    except Exception:
+        pods.capture(ctx, namespace)
+        raise
+
+
+def _stuck(there: list[Object]) -> str:
+    """Replicas that wait in an init container wait for the master's name to resolve."""
+    initial = [
+        p["metadata"]["name"]
+        for p in there
+        if any(s["state"].get("running") for s in p["status"].get("initContainerStatuses") or [])
+    ]
+    return f"{', '.join(initial)} still wait for the master's name to resolve (init container)" if initial else ""
+
+
+def _why(ctx: Context, namespace: str) -> str:
+    """The last line of the first replica's log that ended badly."""
+    for pod in pods.found(ctx, namespace):
+        if pod["status"].get("phase") == "Failed":
+            lines = ctx.kube.logs(namespace, pod["metadata"]["name"], "pytorch").strip().splitlines()
+            return f"{pod['metadata']['name']}: {lines[-1] if lines else 'ended without a word'}"
+    return ""
+
+
+def _seconds(state: Object) -> str:
+    from datetime import datetime
+
+    status = state.get("status", {})
+    try:
+        start, end = (
+            datetime.fromisoformat(status[key].replace("Z", "+00:00")) for key in ("startTime", "completionTime")
+        )
+    except (KeyError, ValueError):
+        return "unknown time"
+    return f"{(end - start).total_seconds():.0f} s"
+
+
+def _manifest(ctx: Context, world: int, nodes: list[str], payload: str) -> Object:
+    def template() -> Object:
+        env: list[Object] = [
+            {"name": "USE_LIBUV", "value": "0"},  # Debian's torch is built without libuv
+            {"name": "OMP_NUM_THREADS", "value": "1"},
+            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
+            {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
+        ]
+        labels = pods.own_labels(ctx)
+        host = "kubernetes.io/hostname"
+        terms = [{"matchExpressions": [{"key": host, "operator": "In", "values": nodes}]}]
+        return {
+            "metadata": {"labels": labels},
+            "spec": {
+                "automountServiceAccountToken": False,
+                "securityContext": pods.pod_security(),
+                "affinity": {
+                    "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
+                },
+                "topologySpreadConstraints": [
+                    {
+                        "maxSkew": 1,
+                        "topologyKey": host,
+                        "whenUnsatisfiable": "ScheduleAnyway",
+                        "labelSelector": {"matchLabels": labels},
+                    }
+                ],
+                "containers": [
+                    {
+                        "name": "pytorch",
+                        "image": pods.PYTORCH,
+                        "imagePullPolicy": "IfNotPresent",
+                        "command": ["python3", "/payload/mnist.py", f"--epochs={_EPOCHS}", f"--train={_TRAIN}"],
+                        "env": env,
+                        "resources": {
+                            "requests": {"cpu": "100m", "memory": "256Mi"},
+                            "limits": {GPU: "1", "memory": "2Gi"},
+                        },
+                        "securityContext": pods.container_security(),
+                        "volumeMounts": [{"name": "payload", "mountPath": "/payload"}],
+                    }
+                ],
+                "volumes": [{"name": "payload", "configMap": {"name": payload}}],
+            },
+        }
+
+    def replica(count: int) -> Object:
+        return {"replicas": count, "restartPolicy": "Never", "template": template()}
+
+    return {
+        "apiVersion": _KIND,
+        "kind": "PyTorchJob",
+        "metadata": {"name": _JOB, "labels": pods.own_labels(ctx)},
+        "spec": {
+            "runPolicy": {"cleanPodPolicy": "None", "backoffLimit": 0},
+            "pytorchReplicaSpecs": {"Master": replica(1), "Worker": replica(world - 1)},
+        },
+    }
+
+
+def _training(ctx: Context) -> Training:
+    done: Training = ctx.session.shared[_JOB_CHECK]
+    return done
+
+
+@check(
+    "training.learns",
+    "The model learns",
+    proves="training on real digits works: the loss falls in every epoch and digits never trained on are recognised",
+    severity="critical",
+    needs=(_JOB_CHECK,),
+    timeout=30,
+)
+def learns(ctx: Context) -> Outcome:
+    done = _training(ctx)
+    epochs = done.epochs()
+    losses = [float(epoch["loss"]) for epoch in epochs]
+    accuracy = min((float(record["accuracy"]) for record in done.all("final")), default=0.0)
+    held = min((int(record["held_out"]) for record in done.all("final")), default=0)
+    problems = []
+    if len(epochs) != _EPOCHS:
+        problems.append(f"{len(epochs)} of {_EPOCHS} epochs were reported")
+    if any(later >= earlier for earlier, later in pairwise(losses)):
+        problems.append(f"the loss did not fall in every epoch: {', '.join(f'{loss:.3f}' for loss in losses)}")
+    if accuracy <= _FLOOR:
+        problems.append(f"{accuracy:.1%} of the held-out digits were recognised")
+    if held != _HELD_OUT:
+        problems.append(f"{held} digits were held out, not {_HELD_OUT}")
+    ctx.save("epochs.json", epochs)
+    expected = f"loss falls in each of {_EPOCHS} epochs, more than {_FLOOR:.0%} of {_HELD_OUT:,} held-out digits right"
+    data = {"epochs": epochs, "accuracy": accuracy}
+    if problems:
+        return failed(
+            expected, f"accuracy {accuracy:.1%}", cause="\n".join(problems), data=data,
+            fix="see the replicas' logs of training.job; the data are in /opt/mnist of the image",
+        )  # fmt: skip
+    return passed(expected, f"accuracy {accuracy:.1%}, loss {losses[0]:.3f} → {losses[-1]:.3f}", data=data)
+
+
+@check(
+    "training.replicas-agree",
+    "All replicas hold the same model",
+    proves="gradients were exchanged: after training, the hash of the parameters is the same in every replica",
+    severity="critical",
+    needs=(_JOB_CHECK,),
+    timeout=30,
+)
+def replicas_agree(ctx: Context) -> Outcome:
+    done = _training(ctx)
+    hashes = {str(record["rank"]): str(record["hash"]) for record in done.all("final")}
+    expected = f"{done.world} ranks, one parameter hash"
+    ctx.save("hashes.json", hashes)
+    if len(hashes) != done.world or len(set(hashes.values())) != 1:
+        return failed(
+            expected,
+            f"{len(hashes)} ranks, {len(set(hashes.values()))} different hashes",
+            cause="replicas trained apart, or some never reported: "
+            + ", ".join(f"rank {r} {h[:12]}" for r, h in sorted(hashes.items())),
+            fix="see the replicas' logs of training.job",
+        )
+    return passed(expected, f"{len(hashes)} ranks, all {next(iter(hashes.values()))[:12]}…")
+
+
+@check(
+    "training.placement",
+    "The job used every GPU node",
+    proves="replicas of one job ran on all GPU nodes, so the exchange went over the network between them",
+    needs=(_JOB_CHECK,),
+    timeout=30,
+)
+def placement(ctx: Context) -> Outcome:
+    done = _training(ctx)
+    wanted = {node["metadata"]["name"] for node in ctx.session.gpu_nodes()}
+    used = {node: sorted(p for p, n in done.pods.items() if n == node) for node in sorted(set(done.pods.values()))}
+    ctx.save("placement.json", used)
+    expected = f"at least one replica on each of {', '.join(sorted(wanted))}"
+    observed = ", ".join(f"{node}: {len(there)}" for node, there in used.items())
+    if absent := wanted - set(used):
+        return failed(
+            expected,
+            observed,
+            cause=f"no replica ran on {', '.join(sorted(absent))}",
+            fix=f"kubectl describe node {min(absent)}",
+        )
+    return passed(expected, observed)
+
+
+@check(
+    "training.gpu-identity",
+    "Every replica trained on its own GPU",
+    proves="NVML in each replica lists exactly the UUID that the kubelet's PodResources API named for it, none twice",
+    severity="critical",
+    needs=(_JOB_CHECK,),
+    timeout=30,
+)
+def gpu_identity(ctx: Context) -> Outcome:
+    done = _training(ctx)
+    rows, problems = [], []
+    for pod, node in sorted(done.pods.items()):
+        heard: dict[str, Any] = next(
+            (record for record in done.logs[pod] if record["kind"] == "gpus"),
+            {"uuids": [], "error": "it reported nothing"},
+        )
+        sets = done.assigned.get(pod, set())
+        if len(sets) > 1:
+            problems.append(f"PodResources named different GPUs for {pod} in one life: {sorted(sets)}")
+        assigned = list(next(iter(sets), ()))
+        rows.append(
+            {"pod": pod, "node": node, "seen": heard["uuids"], "assigned": assigned, "error": heard.get("error", "")}
+        )
+        if len(heard["uuids"]) > 1:
+            problems.append(f"{pod} asked for one GPU and sees {len(heard['uuids'])}")
+    problems += compare(rows)
+    everything = [uuid for row in rows for uuid in row["seen"]]
+    if len(set(everything)) != len(everything):
+        problems.append(f"{len(everything)} replicas share {len(set(everything))} GPUs")
+    if len(rows) != done.world:
+        problems.append(f"{len(rows)} of {done.world} replicas are known")
+    ctx.save("gpus.json", rows)
+    expected = f"{done.world} replicas, {done.world} different UUIDs, each as PodResources says"
+    if problems:
+        return failed(
+            expected,
+            f"{len(problems)} differences",
+            cause="\n".join(problems),
+            fix="arena-install verify --suite gpu narrows it down",
+        )
+    return passed(
+        expected, f"{len(rows)} replicas, {len(set(everything))} UUIDs, all as assigned", data={"replicas": rows}
+    )

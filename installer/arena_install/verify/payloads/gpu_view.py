@@ -1,0 +1,56 @@
+"""What a container sees of GPUs, through NVML and in /dev: one line of JSON, then wait to be ended if asked to.
+
+`python3 gpu_view.py` prints and ends; `python3 gpu_view.py hold` keeps the GPU until SIGTERM.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+
+def view() -> dict[str, object]:
+    """{"uuids", "names", "memory_mib", "driver", "devices": device nodes of GPUs, "error": why NVML gave nothing}."""
+    seen: dict[str, object] = {
+        "uuids": [],
+        "names": [],
+        "memory_mib": [],
+        "driver": "",
+        "error": "",
+        "devices": sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*")),
+        "visible": os.environ.get("NVIDIA_VISIBLE_DEVICES", ""),
+    }
+    try:
+        import pynvml  # type: ignore[import-untyped]
+
+        pynvml.nvmlInit()
+        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+        seen["uuids"] = [_text(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
+        seen["names"] = [_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
+        seen["memory_mib"] = [int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20 for handle in handles]
+        seen["driver"] = _text(pynvml.nvmlSystemGetDriverVersion())
+        pynvml.nvmlShutdown()
+    except Exception as error:  # NVML's own errors, or no library at all: both are an answer
+        seen["error"] = f"{type(error).__name__}: {error}"
+    return seen
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+def report(kind: str, **fields: object) -> None:
+    """One record in the log; arena_install.verify.records reads them."""
+    sys.stdout.write("ARENA-VERIFY " + json.dumps({"kind": kind, **fields}) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    report("gpus", **view())
+    if sys.argv[1:] == ["hold"]:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+        while True:
+            signal.pause()

@@ -1,0 +1,125 @@
+"""One reader pod on each GPU node, started when the first check asks, for the rest of the run.
+
+It is the only privileged thing that verify makes, in a namespace of its own: the kubelet's PodResources socket and the
+host's NVML can be reached in no other way from inside the cluster.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from arena_install.verify import pods
+from arena_install.verify.context import CheckFailed, Context
+from arena_install.verify.kube import Object, namespaced
+from arena_install.verify.needs import GPU
+from arena_install.verify.records import records
+
+if TYPE_CHECKING:
+    from arena_install.verify.session import Session
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """What a reader saw last. uuids, names, memory_mib: of every GPU that the host's NVML lists. assigned: (namespace,
+    pod) -> UUIDs, as the kubelet's PodResources names them."""
+
+    uuids: tuple[str, ...]
+    names: tuple[str, ...]
+    memory_mib: tuple[int, ...]
+    driver: str
+    nvml_error: str
+    assigned: dict[tuple[str, str], tuple[str, ...]]
+    podresources_error: str
+    simulated: bool
+
+
+class Readers:
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._lock = threading.Lock()
+        self._pods: dict[str, str] = {}  # node -> pod
+        self.seen: dict[str, NodeView] = {}  # node -> last view taken
+
+    def start(self, ctx: Context, nodes: Sequence[str]) -> None:
+        """Have a reader running on each of these nodes. Raises CheckFailed when one does not start."""
+        with self._lock:
+            new = [node for node in nodes if node not in self._pods]
+            if not new:
+                return
+            namespace = self._session.workspaces.get("privileged")
+            payload = self._session.workspaces.payload(namespace)
+            made = {node: f"reader-{len(self._pods) + i}" for i, node in enumerate(new)}
+            for node, name in made.items():
+                pod = _manifest(ctx, name, node, payload)
+                ctx.kube.create(namespaced("pods", namespace), pod)
+                self._pods[node] = name
+            pods.wait_for(
+                ctx,
+                namespace,
+                list(made.values()),
+                lambda pod: bool(self._log(ctx, str(pod["metadata"]["name"])) if pods.running(pod) else ""),
+                "readers running, one on each GPU node",
+            )
+
+    def view(self, ctx: Context, node: str) -> NodeView:
+        """What the node's reader says now (at most a second old); starts it if it isn't there."""
+        self.start(ctx, [node])
+        log = self._log(ctx, self._pods[node])
+        seen = [parse(record) for record in records(log, "node")]
+        if not seen:
+            raise CheckFailed(
+                f"the reader on node {node} says nothing",
+                cause=log.strip()[-400:] or "its log is empty",
+                fix=f"kubectl describe node {node}",
+            )
+        self.seen[node] = seen[-1]
+        return seen[-1]
+
+    def history(self, ctx: Context, node: str) -> list[NodeView]:
+        """Everything the node's reader has seen, in order."""
+        log = self._log(ctx, self._pods[node]) if node in self._pods else ""
+        return [parse(record) for record in records(log, "node")]
+
+    def _log(self, ctx: Context, pod: str) -> str:
+        return ctx.kube.logs(self._session.workspaces.get("privileged"), pod)
+
+
+def parse(record: dict[str, Any]) -> NodeView:
+    nvml = record.get("nvml") or {}
+    assigned: dict[tuple[str, str], tuple[str, ...]] = {}
+    for row in record.get("assignments") or []:
+        if row["resource"] == GPU:
+            key = (row["namespace"], row["pod"])
+            assigned[key] = (*assigned.get(key, ()), *row["ids"])
+    return NodeView(
+        uuids=tuple(nvml.get("uuids") or ()),
+        names=tuple(nvml.get("names") or ()),
+        memory_mib=tuple(nvml.get("memory_mib") or ()),
+        driver=str(nvml.get("driver") or ""),
+        nvml_error=str(nvml.get("error") or ""),
+        assigned=assigned,
+        podresources_error=str(record.get("podresources_error") or ""),
+        simulated=bool(record.get("simulated")),
+    )
+
+
+def _manifest(ctx: Context, name: str, node: str, payload: str) -> Object:
+    host: Object = {"hostPath": {"path": "/", "type": "Directory"}}
+    pod = pods.manifest(
+        ctx,
+        name,
+        pods.PYTORCH,
+        ["python3", "/payload/node_reader.py"],
+        node=node,
+        payload=payload,
+        volumes=[(host, "/host")],
+    )
+    pod["spec"]["securityContext"] = {"runAsUser": 0}
+    container = pod["spec"]["containers"][0]
+    container["securityContext"] = {"privileged": True}
+    mount = next(mount for mount in container["volumeMounts"] if mount["mountPath"] == "/host")
+    mount |= {"readOnly": True, "mountPropagation": "HostToContainer"}
+    return pod

@@ -1,0 +1,71 @@
+"""The list of checks: a module below arena_install.verify.checks registers each with the decorator `check`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+from arena_install.errors import ConfigError
+from arena_install.verify.model import SUITES, Check, Outcome, Severity
+
+if TYPE_CHECKING:
+    from arena_install.verify.context import Context
+
+    Function = Callable[[Context], Outcome]
+
+CHECKS: dict[str, Check] = {}
+
+
+def check(
+    id: str,
+    title: str,
+    *,
+    proves: str,
+    also: tuple[str, ...] = (),
+    severity: Severity = "major",
+    required: bool = True,
+    needs: tuple[str, ...] = (),
+    holds: tuple[str, ...] = (),
+    timeout: float = 60,
+) -> Callable[[Function], Function]:
+    """Register a function `(Context) -> Outcome`. Its home suite is the id's first part; `also` names further ones."""
+
+    def register(function: Function) -> Function:
+        if id in CHECKS:
+            raise ValueError(f"two checks are called {id}")
+        suites = (id.split(".")[0], *also)
+        CHECKS[id] = Check(id, title, proves, suites, severity, required, needs, holds, timeout, function)
+        return function
+
+    return register
+
+
+def load() -> dict[str, Check]:
+    """Every check that the program has, by id, in the order of the reports."""
+    for module in ("cluster", "cluster_pods", "gpu", "training"):
+        importlib.import_module(f"arena_install.verify.checks.{module}")
+    return CHECKS
+
+
+def select(suites: Iterable[str], checks: dict[str, Check]) -> list[Check]:
+    """The checks of these suites and every check that they need, in the order of `checks`.
+
+    Raises ConfigError for a suite that does not exist.
+    """
+    wanted = list(suites)
+    for suite in wanted:
+        if suite not in SUITES:
+            raise ConfigError(
+                f"there is no suite {suite!r}",
+                why=f"the suites are {', '.join(SUITES)}",
+                fix="arena-install verify --suite " + SUITES[0],
+            )
+    chosen = {check.id for check in checks.values() if set(check.suites) & set(wanted)}
+    frontier = list(chosen)
+    while frontier:
+        for need in checks[frontier.pop()].needs:
+            if need in checks and need not in chosen:
+                chosen.add(need)
+                frontier.append(need)
+    return [check for check in checks.values() if check.id in chosen]

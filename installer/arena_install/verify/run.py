@@ -1,0 +1,143 @@
+"""The package's one public function: select checks, run them, clean up, describe the cluster, write the report."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from arena_install import __version__
+from arena_install.errors import ArenaError
+from arena_install.events import Emit, Event, step
+from arena_install.verify import environment, needs, pods, registry
+from arena_install.verify.kube import Kube
+from arena_install.verify.model import Check, Environment, Report
+from arena_install.verify.runner import Runner
+from arena_install.verify.session import Session
+
+if TYPE_CHECKING:
+    from arena_install.inventory.cluster import Cluster
+
+
+def suites_for(components: Iterable[str]) -> tuple[str, ...]:
+    """The suites that prove a cluster with these components: all that apply, the quick one's checks among them."""
+    names = set(components)
+    suites = ["quick", "cluster"]
+    if "nvidia-device-plugin" in names:
+        suites.append("gpu")
+        if "training-operator" in names:
+            suites.append("training")
+    return tuple(suites)
+
+
+def images_for(suites: Iterable[str]) -> tuple[str, ...]:
+    """Image references that the checks of these suites run, beside those of the components."""
+    wanted = set(suites)
+    images = ([pods.BUSYBOX] if "cluster" in wanted else []) + ([pods.PYTORCH] if wanted & {"gpu", "training"} else [])
+    return tuple(images)
+
+
+def run(
+    cluster: Cluster,
+    kubeconfig: Path,
+    resolved: Any | None,
+    suites: Sequence[str],
+    out: Path,
+    emit: Emit,
+    hosts: Sequence[str] | None = None,
+) -> Report:
+    """Run these suites and write report.html, ctrf.json, junit.xml, evidence/ and MANIFEST.sha256 into `out`.
+
+    resolved: the artifacts' Resolved (its `images` are compared with what runs), None when it is not at hand. hosts:
+    names of the nodes to look at, None for all. Gives a Report also when interrupted (Ctrl-C, SIGTERM, SIGHUP: exit
+    code 130), after the run's namespaces are gone. Raises ConfigError for an unknown suite or a bad kubeconfig,
+    UnreachableError when the API does not answer at the start.
+    """
+    from arena_install.verify import formats
+
+    checks = registry.select(suites, registry.load())
+    kube = Kube(kubeconfig)
+    started = time.time()
+    with step(emit, "verify", f"suites {', '.join(suites)}") as handle:
+        facts = needs.read(kube, cluster, resolved)
+        checks = [_as_wanted(check, suites, facts) for check in checks]
+        out.mkdir(parents=True, exist_ok=True, mode=0o700)
+        id = secrets.token_hex(3)
+        session = Session(id, cluster, kube, resolved, facts, out / "evidence", emit, hosts)
+        runner = Runner(session, checks)
+        remarks: list[str] = []
+        interrupted = False
+        env = Environment(server=kube.server)
+        with _signals():
+            try:
+                session.workspaces.sweep()
+                runner.run()
+            except KeyboardInterrupt:
+                interrupted = True
+                emit(Event("warning", "verify", "interrupted: removing what this run made in the cluster"))
+                runner.abandon("the run was interrupted")
+            try:
+                env = environment.describe(session)
+            except (ArenaError, KeyboardInterrupt) as error:
+                remarks.append(f"the cluster could not be described: {error}")
+            remarks += _clean_up(session, emit)
+        report = Report(
+            id, cluster.name, __version__, tuple(suites), started, time.time(), env,
+            tuple(runner.results[check.id] for check in checks if check.id in runner.results),
+            interrupted, tuple(remarks),
+        )  # fmt: skip
+        formats.write(report, out)
+        handle.end("ok" if report.exit_code == 0 else "failed", report.headline)
+    return report
+
+
+def _as_wanted(check: Check, suites: Sequence[str], facts: needs.Facts) -> Check:
+    """A check about GPUs is required in the quick suite only where there are GPUs; in its own suite it always is."""
+    named = set(check.suites) & set(suites)
+    if (
+        named == {"quick"}
+        and check.suite != "quick"
+        and any(n.startswith("fact:") and needs.unmet(n, facts) for n in check.needs)
+    ):
+        return replace(check, required=False)
+    return check
+
+
+def _clean_up(session: Session, emit: Emit) -> list[str]:
+    """Remove the run's namespaces, once more if it is interrupted; gives what could not be done."""
+    if not session.workspaces.made:
+        return []
+    with step(emit, "verify/cleanup", "removing " + ", ".join(session.workspaces.made)) as handle:
+        session.cancelled.set()
+        try:
+            problems = session.workspaces.close()
+        except KeyboardInterrupt:
+            problems = [f"cleaning up was interrupted; kubectl delete namespace {' '.join(session.workspaces.made)}"]
+        if problems:
+            handle.end("failed", problems[0])
+    return problems
+
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the run as Ctrl-C does, so that namespaces go. Only the main thread can set that up."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
