@@ -4,7 +4,8 @@
  *   gpusim set [gpu=N[,N...]|all] key=value...
  *   gpusim clear [gpu=N[,N...]|all]         healthy again: drop faults, counters and readings
  *   gpusim show [gpu=N]                     the lines of the file
- *   gpusim nodes                            make the device nodes that are missing, remove those too many
+ *   gpusim nodes [remove]                   make the device nodes that are missing and remove those too many, or remove
+ *                                           all; prints each that it touches
  *
  * Exit status: 0 done, 1 failed, 2 usage. */
 #define _GNU_SOURCE
@@ -127,7 +128,17 @@ static int node(const char *folder, const char *name, unsigned major_number, uns
     int result = mknod(path, S_IFCHR | 0666, wanted);
     umask(old);
     if (result) fail(1, "cannot make %s: %s", path, strerror(errno));
+    printf("made %s\n", path);
     return 0;
+}
+
+/* Remove a node of ours; one with other numbers is somebody else's. */
+static void unnode(const char *folder, const char *name, unsigned major_number, unsigned minor_number) {
+    char path[4096];
+    struct stat now;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (!lstat(path, &now) && S_ISCHR(now.st_mode) && now.st_rdev == makedev(major_number, minor_number) && !unlink(path))
+        printf("removed %s\n", path);
 }
 
 /* 195 is NVIDIA's. Where a real driver holds it (a container host on a machine with GPUs) the nodes must not lead to
@@ -142,21 +153,25 @@ static unsigned node_major(void) {
     return number;
 }
 
-static void nodes(const struct sim_state *state) {
+/* Minor numbers of what is not a GPU. The real nvidia-uvm has a major number of its own that the kernel hands out; any
+ * such could be a live device here. */
+static const struct { const char *name; unsigned minor; } control[] = {
+    {"nvidiactl", 255}, {"nvidia-uvm", 253}, {"nvidia-uvm-tools", 252},
+};
+
+/* Nodes for the first `count` GPUs and the control devices; count < 0: none at all. */
+static void nodes(long long count) {
     const char *folder = getenv("ARENA_GPUSIM_DEV");
-    char name[32], path[4096];
-    struct stat now;
+    char name[32];
     unsigned number = node_major();
     if (!folder || !*folder) folder = "/dev";
-    node(folder, "nvidiactl", number, 255);
-    /* The real ones have a major number of their own that the kernel hands out; any such could be a live device here. */
-    node(folder, "nvidia-uvm", number, 253);
-    node(folder, "nvidia-uvm-tools", number, 252);
+    for (size_t i = 0; i < sizeof control / sizeof control[0]; i++)
+        if (count >= 0) node(folder, control[i].name, number, control[i].minor);
+        else unnode(folder, control[i].name, number, control[i].minor);
     for (unsigned i = 0; i < SIM_MAX_GPUS; i++) {
         snprintf(name, sizeof name, "nvidia%u", i);
-        snprintf(path, sizeof path, "%s/%s", folder, name);
-        if ((long long)i < state->count) node(folder, name, number, i);
-        else if (!lstat(path, &now) && S_ISCHR(now.st_mode) && now.st_rdev == makedev(number, i)) unlink(path);
+        if ((long long)i < count) node(folder, name, number, i);
+        else unnode(folder, name, number, i);
     }
 }
 
@@ -271,7 +286,7 @@ static void clear(int argc, char **argv) {
 }
 
 static void help(FILE *out) {
-    fputs("usage: gpusim init [key=value...] | set [gpu=N[,N]|all] key=value... | clear [gpu=N|all] | show [gpu=N] | nodes\n"
+    fputs("usage: gpusim init [key=value...] | set [gpu=N[,N]|all] key=value... | clear [gpu=N|all] | show [gpu=N] | nodes [remove]\n"
           "keys of the host:", out);
     for (const struct sim_field *f = sim_global_fields; f->key; f++) fprintf(out, " %s", f->key);
     fputs("\nkeys of a GPU:   ", out);
@@ -313,7 +328,7 @@ int main(int argc, char **argv) {
         int before = value_of("count") ? atoi(value_of("count")) : 0;
         set(argc - 2, argv + 2);
         state = write_lines();
-        if (state->count != before && !getenv("ARENA_GPUSIM_STATE") && !geteuid()) nodes(state);
+        if (state->count != before && !getenv("ARENA_GPUSIM_STATE") && !geteuid()) nodes(state->count);
         return 0;
     }
     if (!strcmp(verb, "clear")) {
@@ -330,11 +345,12 @@ int main(int argc, char **argv) {
             if (!strncmp(lines[i], prefix, strlen(prefix))) puts(lines[i]);
         return 0;
     }
+    if (!strcmp(verb, "nodes") && argc > 2 && !strcmp(argv[2], "remove")) { nodes(-1); return 0; }
     if (!strcmp(verb, "nodes")) {
         static struct sim_state now;
         char error[600];
         if (sim_load(file_path(), &now, error, sizeof error)) fail(1, "%s", error);
-        nodes(&now);
+        nodes(now.count);
         return 0;
     }
     help(stderr);
