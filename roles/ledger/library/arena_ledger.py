@@ -1,0 +1,311 @@
+#!/usr/bin/python
+"""What a role owns on this host, written where the host itself keeps it: /var/lib/arena-install/roles/<role>/.
+
+begin: before the role changes anything, note the intent, how each item is now (once: `before`), a copy of files that
+were there before us (../../backup/<path>), and which packages are installed. end: observe the items and write them,
+note the packages that came in between. reset: put every item back to what `before` says, remove the packages that
+came with the role, forget the record.
+
+Only the outcome counts as a change: a run that ends with the record it found reports nothing, and writes it back as
+it was, so that `at` is the time of the last real change.
+"""
+
+import os
+import shutil
+import subprocess
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: arena_ledger
+short_description: begin, end or reset the record of a role on this host
+options:
+  state: {type: str, required: true, choices: [begin, end, reset]}
+  role: {type: str, required: true}
+  inputs: {type: str, description: digest of what decided the role's outcome, empty when unknown}
+  items: {type: list, elements: str, description: kind|name lines}
+  observe: {type: str, required: true, description: text of observe.sh}
+  root: {type: str, default: /var/lib/arena-install}
+"""
+
+
+class Ledger:
+    def __init__(self, root, role, observe):
+        self.root, self.observe = root, observe
+        self.folder = os.path.join(root, "roles", role)
+        self.role = role
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def read(self, name):
+        try:
+            with open(self.path(name)) as lines:
+                return lines.read().splitlines()
+        except FileNotFoundError:
+            return []
+
+    def write(self, name, lines):
+        """Replace one file of the record whole, so that a reader never sees half of it."""
+        os.makedirs(self.folder, mode=0o700, exist_ok=True)
+        for folder in (self.root, os.path.join(self.root, "roles"), self.folder):
+            os.chmod(folder, 0o700)
+        fresh = self.path("." + name)
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as out:
+            out.write("".join(line + "\n" for line in lines))
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(fresh, self.path(name))
+
+    def remove(self, name):
+        try:
+            os.unlink(self.path(name))
+        except FileNotFoundError:
+            pass
+
+    def fields(self, name):
+        return dict(line.split("=", 1) for line in self.read(name) if "=" in line)
+
+    def look(self, items):
+        """kind|name lines -> kind|name|state lines."""
+        if not items:
+            return []
+        done = subprocess.run(
+            ["/bin/sh", "-c", self.observe], input="\n".join(items) + "\n", capture_output=True, text=True, check=True
+        )
+        return done.stdout.splitlines()
+
+    def backup_of(self, path):
+        return os.path.join(self.root, "backup", path.lstrip("/"))
+
+
+def installed_packages():
+    try:
+        done = subprocess.run(
+            ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return set()
+    return {line.split()[1] for line in done.stdout.splitlines() if line.startswith("installed ")}
+
+
+def is_same(old, new):
+    """Whether two records say the same; a run by hand knows no digest of inputs and keeps the one recorded."""
+    return old.get("status") == "done" and new.get("inputs") in (old.get("inputs"), "")
+
+
+def begin(ledger, items, inputs, check):
+    record, was = ledger.fields("record"), ledger.fields("record.done")
+    changed = record.get("status") != "done" and not was
+    known = {line.rsplit("|", 1)[0] for line in ledger.read("before")}
+    fresh = ledger.look([item for item in with_parents(items) if item not in known])
+    if check:
+        return changed or bool(fresh)
+    for line in fresh:
+        keep_copy(ledger, line)
+    if fresh:
+        ledger.write("before", ledger.read("before") + fresh)
+    if not os.path.exists(ledger.path("packages.before")):
+        ledger.write("packages.before", sorted(installed_packages()))
+    if record.get("status") == "done":
+        ledger.write("record.done", ledger.read("record"))
+    ledger.write("record", record_lines(ledger.role, "intent", inputs))
+    return changed
+
+
+def with_parents(items):
+    """The items and, before each file, those folders above it that are not there yet: they come and go with it."""
+    wanted = {}
+    for item in items:
+        kind, name = item.split("|", 1)
+        missing = []
+        while kind == "file" and not os.path.isdir(os.path.dirname(name)):
+            name = os.path.dirname(name)
+            missing.append("file|" + name)
+        wanted.update(dict.fromkeys(missing[::-1] + [item]))
+    return list(wanted)
+
+
+def keep_copy(ledger, line):
+    """Copy a file that is there before us, once. A link or a folder needs none: `before` says all of it."""
+    kind, name, state = split(line)
+    backup = ledger.backup_of(name)
+    if kind != "file" or state == "absent" or state.startswith(("dir ", "link ")) or os.path.exists(backup):
+        return
+    os.makedirs(os.path.dirname(backup), mode=0o700, exist_ok=True)
+    shutil.copy2(name, backup + ".part")
+    about = os.stat(name)
+    os.chown(backup + ".part", about.st_uid, about.st_gid)
+    os.replace(backup + ".part", backup)
+
+
+def end(ledger, items, inputs, check):
+    found = ledger.look(list(dict.fromkeys(items)))
+    was = ledger.fields("record.done")
+    packages = ledger.read("packages")
+    before = ledger.read("packages.before")
+    came = sorted((installed_packages() - set(before)) - set(packages)) if before else []
+    same = is_same(was, {"inputs": inputs}) and found == ledger.read("items") and not came
+    if check:
+        return not same
+    if found != ledger.read("items") or not os.path.exists(ledger.path("items")):
+        ledger.write("items", found)
+    if came:
+        ledger.write("packages", packages + came)
+    if same:
+        ledger.write("record", ledger.read("record.done"))
+    else:
+        ledger.write("record", record_lines(ledger.role, "done", inputs))
+    ledger.remove("record.done")
+    ledger.remove("packages.before")
+    return not same
+
+
+def record_lines(role, status, inputs):
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return ["role=" + role, "status=" + status, "inputs=" + inputs, "at=" + now]
+
+
+def split(line):
+    kind, rest = line.split("|", 1)
+    name, state = rest.rsplit("|", 1)
+    return kind, name, state
+
+
+def reset(ledger, check):
+    if not os.path.isdir(ledger.folder):
+        return []
+    before = [split(line) for line in ledger.read("before")]
+    now = {line.rsplit("|", 1)[0]: split(line)[2] for line in ledger.look(["|".join(item[:2]) for item in before])}
+    differ = [item for item in before if now["|".join(item[:2])] != item[2]]
+    packages = sorted((set(ledger.read("packages")) | came_unfinished(ledger)) & installed_packages())
+    done = ["{0} {1}".format(kind, name) for kind, name, _ in differ] + ["package " + name for name in packages]
+    if check:
+        return done
+    stop_units([item for item in differ if item[0] == "unit"])
+    files = sorted(((name, state) for kind, name, state in differ if kind == "file"), reverse=True)
+    for name, state in files:  # what lies in a folder before the folder
+        restore_file(ledger, name, state)
+    if packages:
+        done += purge(packages)
+    if any(kind == "unit" or name.startswith("/etc/systemd/") for kind, name, _ in differ) or packages:
+        run(["systemctl", "daemon-reload"])
+    start_units([item for item in before if item[0] == "unit"])
+    for kind, name, state in differ:
+        if kind == "sysctl" and state not in ("absent", "unknown"):
+            restore_sysctl(name, state)
+    shutil.rmtree(ledger.folder)
+    return done
+
+
+def came_unfinished(ledger):
+    """Packages that a role installed which never came to its end."""
+    before = ledger.read("packages.before")
+    return installed_packages() - set(before) if before else set()
+
+
+def stop_units(units):
+    for _, name, state in units:
+        enabled, active = state.split()
+        if enabled in ("disabled", "not-found"):
+            run(["systemctl", "disable", name])
+        if active in ("inactive", "failed"):
+            run(["systemctl", "stop", name])
+            run(["systemctl", "reset-failed", name])
+
+
+def start_units(units):
+    for _, name, state in units:
+        enabled, active = state.split()
+        if enabled == "enabled":
+            run(["systemctl", "enable", name])
+        if active == "active":
+            run(["systemctl", "restart", name])
+
+
+def restore_file(ledger, path, state):
+    if state.startswith("link -> "):
+        clear(path)
+        os.symlink(state[len("link -> "):], path)
+    elif state.startswith("dir "):
+        mode, owner = state.split()[1:]
+        os.makedirs(path, exist_ok=True)
+        own(path, mode, owner)
+    elif state == "absent":
+        clear(path)
+    else:
+        backup = ledger.backup_of(path)
+        if not os.path.exists(backup):
+            return
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        shutil.copyfile(backup, path + ".arena-install")
+        own(path + ".arena-install", *state.split()[1:])
+        try:
+            os.replace(path + ".arena-install", path)
+        except OSError:  # a mount point of its own, as a container's /etc/hostname: write into it
+            shutil.copyfile(backup, path)
+            os.unlink(path + ".arena-install")
+
+
+def own(path, mode, owner):
+    os.chown(path, *(int(part) for part in owner.split(":")))
+    os.chmod(path, int(mode, 8))
+
+
+def clear(path):
+    """Remove a file or link; a folder only when nothing is left in it, because what is left is not ours."""
+    try:
+        if os.path.isdir(path) and not os.path.islink(path):
+            os.rmdir(path)
+        else:
+            os.unlink(path)
+    except (FileNotFoundError, OSError):
+        pass
+
+
+def restore_sysctl(name, state):
+    try:
+        with open("/proc/sys/" + name.replace(".", "/"), "w") as out:
+            out.write(state)
+    except OSError:
+        pass
+
+
+def purge(packages):
+    """dpkg and not apt: it refuses to remove what others need, where apt would take those along."""
+    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive", LC_ALL="C.UTF-8")
+    subprocess.run(["dpkg", "--purge"] + packages, capture_output=True, env=environment, check=False)
+    left = sorted(set(packages) & installed_packages())
+    return ["kept " + name + ": another package needs it" for name in left]
+
+
+def run(command):
+    return subprocess.run(command, capture_output=True, check=False).returncode
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "required": True, "choices": ["begin", "end", "reset"]},
+            "role": {"type": "str", "required": True},
+            "inputs": {"type": "str", "default": ""},
+            "items": {"type": "list", "elements": "str", "default": []},
+            "observe": {"type": "str", "required": True},
+            "root": {"type": "str", "default": "/var/lib/arena-install"},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o077)
+    given = module.params
+    ledger = Ledger(given["root"], given["role"], given["observe"])
+    if given["state"] == "reset":
+        done = reset(ledger, module.check_mode)
+        module.exit_json(changed=bool(done), restored=done)
+    act = begin if given["state"] == "begin" else end
+    module.exit_json(changed=act(ledger, given["items"], given["inputs"] or "", module.check_mode))
+
+
+if __name__ == "__main__":
+    main()
