@@ -1,0 +1,292 @@
+"""The script's lines to HostFacts. Pure; a line it does not know is skipped: an odd host costs a fact and no more."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Literal
+
+from arena_install.probe.facts import (
+    Disk,
+    Gpu,
+    HostFacts,
+    Interface,
+    LedgerItem,
+    LedgerRecord,
+    Listener,
+    Membership,
+    Nameserver,
+    Nvidia,
+    Os,
+    PciGpu,
+)
+
+_PORTS = (6443, 2379, 2380, 10250, 10257, 10259, 5000, 80, 443)
+_KCONFIG = {
+    "BRIDGE_NETFILTER": "br_netfilter",
+    "OVERLAY_FS": "overlay",
+    "NF_TABLES": "nf_tables",
+    "NFS_FS": "nfs",
+    "NFSD": "nfsd",
+    "VXLAN": "vxlan",
+}
+_VERSION = re.compile(r"v?\d+\.\d+(?:\.\d+)?[-+.~\w]*")
+
+
+class _Lines:
+    """`values`: key -> value of "key=value" lines. `rows`: kind -> fields of "kind|field|..." lines, unsplit."""
+
+    def __init__(self, output: str) -> None:
+        self.values: dict[str, str] = {}
+        self.rows: dict[str, list[str]] = defaultdict(list)
+        for line in output.splitlines():
+            if match := re.match(r"([A-Za-z0-9_.]+)([=|])(.*)", line):
+                key, separator, rest = match.groups()
+                if separator == "=":
+                    self.values[key] = rest.strip()
+                else:
+                    self.rows[key].append(rest)
+
+    def text(self, key: str) -> str:
+        return self.values.get(key, "")
+
+    def number(self, key: str) -> int:
+        return _int(self.text(key))
+
+    def split(self, kind: str, fields: int) -> list[list[str]]:
+        """Rows with at least that many fields; the last takes what remains."""
+        return [parts for row in self.rows[kind] if len(parts := row.split("|", fields - 1)) == fields]
+
+
+def parse(output: str, clock: Sequence[Sequence[object]] = ()) -> HostFacts:
+    """output: what the script printed. clock: rows of (the host's time as printed, sent, received): clock_offset."""
+    lines = _Lines(output)
+    _, kernel, arch = [*lines.text("uname").split(), "", "", ""][:3]
+    container, machine = lines.text("virt.container"), lines.text("virt.vm")
+    inside, virtual = container not in ("", "none"), machine not in ("", "none")
+    offset, error = clock_offset(clock)
+    gateway, interface = _default_route(lines.rows["route"])
+    return HostFacts(
+        privileged=lines.text("uid") == "0" and "ledger" not in lines.values,
+        os=Os(lines.text("os.ID"), lines.text("os.VERSION_ID"), lines.text("os.PRETTY_NAME")),
+        kernel=kernel,
+        arch=arch,
+        virt="container" if inside else "vm" if virtual else "bare",
+        virt_kind=container if inside else machine if virtual else "",
+        init="systemd" if lines.text("systemd") == "yes" else lines.text("init"),
+        cgroup=_cgroup(lines.text("cgroup")),
+        cpus=lines.number("cpus"),
+        memory=lines.number("MemTotal") // 1024,
+        memory_available=lines.number("MemAvailable") // 1024,
+        swap=lines.number("SwapTotal") // 1024,
+        disks=_disks(lines),
+        modules=_modules(lines),
+        filesystems=tuple(sorted(set(lines.rows["filesystem"]))),
+        sysctls={path.replace("/", "."): " ".join(value.split()) for path, value in lines.split("sysctl", 2)},
+        clock_offset=offset,
+        clock_error=error,
+        time_synced=True if lines.text("timesync") == "yes" else None,
+        hostname=lines.text("hostname"),
+        machine_id=lines.text("machine_id"),
+        product_uuid=lines.text("product_uuid").lower(),
+        product_name=lines.text("product_name"),
+        interfaces=_interfaces(lines),
+        default_gateway=gateway,
+        default_interface=interface,
+        nameservers=_nameservers(lines),
+        dns_search=tuple(word for row in lines.rows["search"][-1:] for word in row.split()),
+        listening=_listening(lines),
+        nvidia=_nvidia(lines),
+        secure_boot=_secure_boot(lines),
+        versions=_versions(lines),
+        config_digests=dict(_digests(lines)),
+        kubernetes=_membership(lines),
+        ledger=_ledger(lines),
+    )
+
+
+def clock_offset(samples: Iterable[Sequence[object]]) -> tuple[float | None, float]:
+    """(the host's clock less ours, +-) in seconds.
+
+    Each sample bounds it: the host read its clock after we sent and before we received. Several bounds are cut with
+    each other, so one slow reply does not spoil the rest.
+    """
+    low, high = float("-inf"), float("inf")
+    for remote, sent, received in samples:
+        match = re.match(r"(\d+)(?:\.(\d+))?", str(remote))
+        if match is None or not isinstance(sent, (int, float)) or not isinstance(received, (int, float)):
+            continue
+        time = float(f"{match[1]}.{match[2] or 0}")
+        grain = 0.0 if match[2] else 1.0  # busybox's date knows whole seconds only
+        low, high = max(low, time - received), min(high, time + grain - sent)
+    if low == float("-inf"):
+        return None, 0.0
+    return round((low + high) / 2, 6), round(max(0.0, high - low) / 2, 6)
+
+
+def _cgroup(text: str) -> Literal["", "v1", "hybrid", "v2"]:
+    return "v2" if text == "v2" else "hybrid" if text == "hybrid" else "v1" if text == "v1" else ""
+
+
+def _int(text: str) -> int:
+    return int(text) if text.strip().isdecimal() else 0
+
+
+def _disks(lines: _Lines) -> tuple[Disk, ...]:
+    """df prints a row a path, in the order in which they were asked for."""
+    rows = [row.split(None, 5) for row in lines.rows["df"]]
+    sizes = [row for row in rows if len(row) == 6 and row[1].isdecimal()]
+    if len(sizes) != len(lines.rows["disk.path"]):
+        return ()
+    return tuple(
+        Disk(path, row[5], _int(row[1]) // 1024, _int(row[3]) // 1024)
+        for path, row in zip(lines.rows["disk.path"], sizes, strict=True)
+    )
+
+
+def _modules(lines: _Lines) -> dict[str, Literal["loaded", "builtin", "available"]]:
+    said: dict[str, set[str]] = defaultdict(set)
+    for state, name in lines.split("module", 2):
+        said[name.replace("-", "_")].add(state)
+    for option in lines.rows["kconfig"]:
+        if option in _KCONFIG:
+            said[_KCONFIG[option]].add("builtin")
+    result: dict[str, Literal["loaded", "builtin", "available"]] = {}
+    for name, states in sorted(said.items()):
+        # Present in /sys without being in the list of modules: part of the kernel itself.
+        result[name] = "loaded" if "loaded" in states else "builtin" if states & {"builtin", "present"} else "available"
+    return result
+
+
+def _interfaces(lines: _Lines) -> tuple[Interface, ...]:
+    addresses: dict[str, list[str]] = defaultdict(list)
+    for name, address in lines.split("address", 2):
+        addresses[name].append(address)
+    return tuple(
+        Interface(name, mac, _int(mtu), state != "down", tuple(addresses[name]))
+        for name, mac, mtu, state in lines.split("interface", 4)
+    )
+
+
+def _default_route(rows: Iterable[str]) -> tuple[str, str]:
+    for row in rows:
+        if match := re.match(r"default(?: via (\S+))? dev (\S+)", row):
+            return match[1] or "", match[2]
+    return "", ""
+
+
+def _nameservers(lines: _Lines) -> tuple[Nameserver, ...]:
+    said = dict(lines.split("dns", 2))
+    return tuple(
+        Nameserver(address, _answer(said.get(address, ""))) for address in dict.fromkeys(lines.rows["nameserver"])
+    )
+
+
+def _answer(text: str) -> Literal["answers", "failing", "silent", "unknown"]:
+    return (
+        "answers"
+        if text == "answers"
+        else "failing"
+        if text == "failing"
+        else "silent"
+        if text == "silent"
+        else "unknown"
+    )
+
+
+def _listening(lines: _Lines) -> tuple[Listener, ...]:
+    found: dict[tuple[int, str], Listener] = {}
+    for row in lines.rows["ss"]:
+        words = row.split()
+        if len(words) < 4:
+            continue
+        address, _, port = words[3].rpartition(":")
+        process = match[1] if (match := re.search(r'users:\(\("([^"]*)"', row)) else ""
+        found.setdefault((_int(port), process), Listener(_int(port), address, process))
+    for row in lines.rows["tcp"]:
+        raw, _, port = row.partition(":")
+        number = int(port, 16) if re.fullmatch(r"[0-9A-Fa-f]+", port) else 0
+        found.setdefault((number, ""), Listener(number, _proc_address(raw)))
+    return tuple(listener for (port, _), listener in sorted(found.items()) if port in _PORTS)
+
+
+def _proc_address(raw: str) -> str:
+    """/proc/net/tcp writes addresses as 32-bit words in the machine's own order (little-endian here)."""
+    try:
+        data = bytes.fromhex(raw)
+        return str(ipaddress.ip_address(b"".join(data[i : i + 4][::-1] for i in range(0, len(data), 4))))
+    except ValueError:
+        return ""
+
+
+def _nvidia(lines: _Lines) -> Nvidia:
+    pci = tuple(
+        PciGpu(slot, device, driver)
+        for slot, device, class_, driver in lines.split("pci", 4)
+        if class_.startswith(("0x0300", "0x0302"))
+    )
+    kernel = match[0] if (match := re.search(r"\d+\.\d+(?:\.\d+)?", lines.text("nvidia.version"))) else ""
+    failed = lines.text("smi.status") not in ("", "0")
+    gpus, driver = [], ""
+    for row in [] if failed else lines.rows["smi"]:
+        fields = [field.strip() for field in row.split(",")]
+        if len(fields) == 5 and fields[0].isdecimal():
+            gpus.append(Gpu(int(fields[0]), fields[1], fields[2], _int(fields[3].partition(" ")[0])))
+            driver = fields[4]
+    error = " ".join(" ".join(lines.rows["smi"]).split())[:300] if failed else ""
+    return Nvidia(pci, tuple(lines.rows["device"]), kernel, driver, tuple(gpus), error)
+
+
+def _secure_boot(lines: _Lines) -> bool | None:
+    byte = lines.text("secureboot.byte")
+    if byte:
+        return byte == "1"
+    said = lines.text("secureboot.mokutil").lower()
+    return True if "enabled" in said else False if "disabled" in said else None
+
+
+def _versions(lines: _Lines) -> dict[str, str]:
+    return {name: match[0] for name, text in lines.split("version", 2) if (match := _VERSION.search(text))}
+
+
+def _digests(lines: _Lines) -> list[tuple[str, str]]:
+    parts = [row.split(None, 1) for row in lines.rows["sha256"]]
+    return [(path.lstrip("*"), digest) for digest, path in (part for part in parts if len(part) == 2)]
+
+
+def _membership(lines: _Lines) -> Membership | None:
+    server, other = lines.text("k8s.server"), lines.text("k8s.other")
+    if not server and not other and not lines.text("k8s.admin"):
+        return None
+    digest = lines.text("k8s.ca").partition(" ")[0] or dict(_digests(lines)).get("/etc/kubernetes/pki/ca.crt", "")
+    return Membership(server.strip("\"'"), digest, lines.text("k8s.control_plane") == "yes", other)
+
+
+def _ledger(lines: _Lines) -> dict[str, LedgerRecord]:
+    found = {(kind, name): state for row in lines.rows["found"] for kind, name, state in _item(row)}
+    records: dict[str, dict[str, str]] = defaultdict(dict)
+    items: dict[str, list[LedgerItem]] = defaultdict(list)
+    for role, text in lines.split("ledger", 2):
+        key, _, value = text.partition("=")
+        records[role][key] = value
+    for role, row in lines.split("item", 2):
+        for kind, name, state in _item(row):
+            items[role].append(LedgerItem(kind, name, state, found.get((kind, name), "")))
+    return {
+        role: LedgerRecord(
+            status=records[role].get("status", ""),
+            inputs=records[role].get("inputs", ""),
+            at=records[role].get("at", ""),
+            items=tuple(items[role]),
+        )
+        for role in sorted({*records, *items})
+    }
+
+
+def _item(row: str) -> list[tuple[str, str, str]]:
+    """kind|name|state, none if the row is broken. A name may hold a bar, a kind and a state do not."""
+    kind, first, rest = row.partition("|")
+    name, last, state = rest.rpartition("|")
+    return [(kind, name, state)] if first and last else []
