@@ -23,6 +23,7 @@ from arena_install import paths
 from arena_install.errors import ArenaError, StepError, UnreachableError
 from arena_install.events import Emit, Event
 from arena_install.inventory.cluster import Cluster
+from arena_install.inventory.load import overlay
 
 _PR_SET_PDEATHSIG = 1
 
@@ -61,6 +62,8 @@ def run_playbook(
     _write_private(vars_file, json.dumps(extra, indent=1, default=str))
     before = run / "defaults.yml"  # an inventory source of its own, before the user's, so that the user's wins
     _write_private(before, json.dumps({"all": {"vars": dict(defaults)}}, indent=1, default=str))
+    groups = run / "groups.yml"  # our groups by their own names, whatever the user calls them
+    _write_private(groups, json.dumps(overlay(cluster), indent=1, default=str))
     read_end, write_end = os.pipe()
     data = paths.data_dir()
     command = [
@@ -69,6 +72,8 @@ def run_playbook(
         str(before),
         "-i",
         str(cluster.inventory),
+        "-i",
+        str(groups),
         "-e",
         f"@{vars_file}",
         str(data / "playbooks" / playbook),

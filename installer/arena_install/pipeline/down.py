@@ -22,7 +22,7 @@ def down(wishes: Wishes, emit: Emit, run: Path) -> None:
     with exclusive(setting.state / "lock", emit) as held:
         facts = probe.probe(setting.cluster, emit)
         refuse(facts, emit)
-        recorded = {name: set(found.ledgers) for name, found in facts.hosts.items() if isinstance(found, HostFacts)}
+        recorded = {name: set(found.ledger) for name, found in facts.hosts.items() if isinstance(found, HostFacts)}
         if not any(recorded.values()):
             raise StepError(
                 "nothing to undo: no host has a ledger of arena-install",

@@ -80,5 +80,5 @@ def _records(found: HostFacts) -> dict[str, Record]:
             ledger.inputs,
             tuple(Item(item.kind, item.name, item.recorded, item.found) for item in ledger.items),
         )
-        for name, ledger in found.ledgers.items()
+        for name, ledger in found.ledger.items()
     }

@@ -1,0 +1,127 @@
+"""A newcomer's road, by the real command: nothing, then one command, then a trained model; and again with no change."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.lab]
+
+NAME = f"t-up-{uuid.uuid4().hex[:4]}"
+
+
+def arena(*arguments: str, timeout: float = 3600) -> subprocess.CompletedProcess[str]:
+    """Run `arena-install` as a user would, showing plain progress."""
+    return subprocess.run(
+        [sys.executable, "-m", "arena_install", *arguments], text=True, capture_output=True, timeout=timeout, check=False
+    )
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """State of its own, the machine's cache; the lab is removed whatever happens."""
+    folder = tmp_path_factory.mktemp("state")
+    os.environ["ARENA_INSTALL_STATE"] = str(folder)
+    try:
+        yield folder
+    finally:
+        removed = arena("lab", "down", NAME, "--yes")
+        del os.environ["ARENA_INSTALL_STATE"]
+        assert removed.returncode == 0, removed.stdout + removed.stderr
+        left = subprocess.run(["podman", "ps", "-a", "-q", "--filter", f"label=arena-install.lab={NAME}"], capture_output=True, text=True)
+        assert left.stdout == ""
+
+
+@pytest.fixture(scope="module")
+def first(state: Path) -> subprocess.CompletedProcess[str]:
+    done = arena("up", "--name", NAME)
+    print(done.stdout[-6000:], done.stderr[-4000:])
+    return done
+
+
+def cluster_folder(state: Path) -> Path:
+    return state / "clusters" / NAME
+
+
+def kubectl(state: Path, *arguments: str) -> str:
+    tool = Path(sys.executable).parent / "kubectl"
+    done = subprocess.run(
+        [str(tool), "--kubeconfig", str(cluster_folder(state) / "kubeconfig"), *arguments], capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_one_command_makes_a_verified_cluster(first: subprocess.CompletedProcess[str], state: Path) -> None:
+    assert first.returncode == 0, first.stdout[-8000:] + first.stderr[-4000:]
+    assert "report.html" in first.stdout and "kubeconfig" in first.stdout
+    assert "Traceback" not in first.stderr
+    kubeconfig = cluster_folder(state) / "kubeconfig"
+    assert kubeconfig.stat().st_mode & 0o777 == 0o600
+
+
+def test_report_has_evidence_that_training_worked(first: subprocess.CompletedProcess[str], state: Path) -> None:
+    report = cluster_folder(state) / "runs/last/report"
+    ctrf = json.loads((report / "ctrf.json").read_text())
+    tests = {test["name"]: test["status"] for test in ctrf["results"]["tests"]}
+    assert tests and set(tests.values()) == {"passed"}
+    assert any("MNIST" in name for name in tests)
+    assert "simulated" in (report / "report.html").read_text()
+
+
+def test_every_node_is_ready_and_gpus_are_allocatable(first: subprocess.CompletedProcess[str], state: Path) -> None:
+    nodes = json.loads(kubectl(state, "get", "nodes", "-o", "json"))["items"]
+    assert len(nodes) == 3
+    assert sorted(int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)) for node in nodes) == [0, 4, 4]
+
+
+def test_every_image_of_every_pod_is_in_the_lock(first: subprocess.CompletedProcess[str], state: Path) -> None:
+    locked = set(json.loads((cluster_folder(state) / "resolved.lock.json").read_text())["images"])
+    pods = json.loads(kubectl(state, "get", "pods", "-A", "-o", "json"))["items"]
+    used = {
+        container["image"]
+        for pod in pods
+        for key in ("containers", "initContainers")
+        for container in pod["spec"].get(key, ())
+    }
+    assert used and used <= locked
+
+
+def test_plan_is_empty_and_second_up_changes_nothing(first: subprocess.CompletedProcess[str], state: Path) -> None:
+    planned = arena("plan", "--name", NAME, "--detailed-exitcode", "--json")
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    again = arena("up", "--name", NAME)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "nothing to change" in again.stdout
+
+
+def test_whole_playbook_by_hand_changes_nothing(first: subprocess.CompletedProcess[str], state: Path) -> None:
+    """Ansible's own idempotence is the oracle of the plan."""
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [
+            str(Path(sys.executable).parent / "ansible-playbook"),
+            "-i",
+            str(state / "labs" / NAME / "hosts.ini"),
+            "-e",
+            f"arena_resolved_file={cluster_folder(state) / 'resolved.lock.json'}",
+            "-e",
+            f"arena_kubeconfig={cluster_folder(state) / 'kubeconfig'}",
+            "playbooks/site.yml",
+        ],
+        cwd=root,
+        env={**os.environ, "ANSIBLE_CONFIG": str(root / "playbooks/ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        timeout=900,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    recap = [line for line in done.stdout.splitlines() if "changed=" in line]
+    assert len(recap) >= 3 and all("changed=0" in line and "failed=0" in line for line in recap), "\n".join(recap)
