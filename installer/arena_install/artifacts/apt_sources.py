@@ -1,4 +1,4 @@
-"""The controller's own Debian sources, read when they are needed, so that nobody writes a mirror's name into a file of ours.
+"""The controller's own Debian sources, read when they are needed: no mirror's name stands in any file of ours.
 
 Both of apt's formats are read (sources.list(5)). Only the Debian archive's entries count: those for another vendor are
 left out, because their packages have no place in a minimal root and their keys are not there.
@@ -15,12 +15,14 @@ from pathlib import Path
 from arena_install.errors import ConfigError
 
 #: Codenames and moving names under which a Debian archive is offered; "/updates" is the old form of "-security".
-RELEASES = frozenset(
-    "buster bullseye bookworm trixie forky duke sid unstable testing stable oldstable oldoldstable".split()
-)
+RELEASES = frozenset({
+    "buster", "bullseye", "bookworm", "trixie", "forky", "duke", "sid",
+    "unstable", "testing", "stable", "oldstable", "oldoldstable",
+})
 _ROLLING = frozenset({"sid", "unstable"})
 _POCKETS = ("-updates", "-security", "/updates")
 _KEYRING = "debian-archive"
+_LINE = re.compile(r"\s*deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)(?P<components>.*)$")
 #: A file of sources to use instead of the system's (either format), for controllers that are not Debian themselves.
 OVERRIDE = "ARENA_INSTALL_APT_SOURCES"
 
@@ -111,11 +113,11 @@ def _moved(source: AptSource, suite: str, root: Path) -> Iterator[AptSource]:
     components = tuple(name for name in source.components if name == "main")
     # An embedded key or one of this release only does not travel; the archive keyring's file does.
     key = source.option("signed-by")
-    options = (("signed-by", key),) if key.startswith("/") and Path(key).exists() else ()
+    options = [("signed-by", key)] if key.startswith("/") and Path(key).exists() else []
     if (trusted := source.option("trusted").lower()) in ("yes", "true"):
-        options += (("trusted", trusted),)
+        options.append(("trusted", trusted))
     for uri in _mirrors(source.uri, root):
-        yield AptSource(uri.rstrip("/"), new, components, options)
+        yield AptSource(uri.rstrip("/"), new, components, tuple(options))
 
 
 def _mirrors(uri: str, root: Path) -> Iterator[str]:
@@ -137,7 +139,7 @@ def _one_line(text: str, path: Path) -> Iterator[AptSource]:
         words = line.split("#", 1)[0]
         if not words.split() or words.split()[0] != "deb":
             continue
-        match = re.match(r"\s*deb\s+(?:\[(?P<options>[^\]]*)\]\s+)?(?P<uri>\S+)\s+(?P<suite>\S+)(?P<components>.*)$", words)
+        match = _LINE.match(words)
         if not match:
             raise ConfigError("can't read this apt source", where=f"{path}:{number}", why=line.strip())
         options = (item.partition("=") for item in (match["options"] or "").split())

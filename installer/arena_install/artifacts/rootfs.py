@@ -1,8 +1,8 @@
 """Debian root file systems for hosts of a lab and for images, made by mmdebstrap from the controller's own mirror.
 
-mmdebstrap mounts /proc, /sys and device nodes into the root it makes. It runs in a mount and PID namespace of its own that
-dies with us (parent-death signal), so that even `kill -9` leaves neither a mount nor a process behind; the unfinished
-folder is swept by the next build.
+mmdebstrap mounts /proc, /sys and device nodes into the root it makes. It runs in a mount and PID namespace of its own
+that dies with us (parent-death signal), so that even `kill -9` leaves neither a mount nor a process behind; the
+unfinished folder is swept by the next build.
 """
 
 from __future__ import annotations
@@ -81,11 +81,12 @@ def build_rootfs(
 
     suite: "trixie", "bookworm"... variant: mmdebstrap's. setup: shell commands run in the root at the end, `sh -eu`.
     download_only: packages whose .debs, dependencies too, are left in /var/cache/apt/archives, with apt's lists and
-    sources, so that a later `apt-get install` there needs no network; without it the root keeps neither, nor the mirror's
-    name. step_name: id of the step that is reported, default "artifacts/rootfs-NAME".
+    sources, so that a later `apt-get install` there needs no network; without it the root keeps neither, nor the
+    mirror's name. step_name: id of the step that is reported, default "artifacts/rootfs-NAME".
     Raises ConfigError without a usable Debian source, StepError when mmdebstrap is missing or fails, TimedOutError.
     """
-    with step(emit, step_name or f"artifacts/rootfs-{out.name}", f"Debian {suite} with {len(packages)} packages") as now:
+    name = step_name or f"artifacts/rootfs-{out.name}"
+    with step(emit, name, f"Debian {suite} with {len(packages)} packages") as now:
         _require_tools()
         sources = "".join(source.line() + "\n" for source in debian_sources(suite))
         _sweep()
@@ -160,7 +161,8 @@ def _hook(work: Path, setup: Sequence[str], download_only: Sequence[str]) -> str
             'rm -f "$1"/var/cache/apt/*.bin',
         ]
     else:
-        lines.append('rm -f "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/* "$1/etc/apt/apt.conf.d/99mmdebstrap"')
+        lines.append('rm -f "$1/etc/apt/sources.list" "$1"/etc/apt/sources.list.d/*')
+        lines.append('rm -f "$1/etc/apt/apt.conf.d/99mmdebstrap"')
     lines.append(
         'chroot "$1" dpkg-query -W -f=\'${db:Status-Status}\\t${Package}\\t${Version}\\t${Architecture}\\n\' '
         f"| sed -n 's/^installed\\t//p' > {shlex.quote(str(work / 'packages'))}"
@@ -169,7 +171,7 @@ def _hook(work: Path, setup: Sequence[str], download_only: Sequence[str]) -> str
 
 
 def _inherited_options() -> list[str]:
-    """The controller's proxy and date settings for apt, as configuration lines. In a file, not in argv: may be secret."""
+    """The controller's proxy and date settings for apt, as configuration lines; they may hold a proxy's password."""
     out = subprocess.run(["apt-config", "dump", "Acquire"], capture_output=True, text=True, check=False).stdout
     return [line for line in out.splitlines() if line.startswith(_INHERITED) and not line.endswith(' "";')]
 
@@ -178,8 +180,8 @@ def _run(command: list[str], work: Path, now: Step) -> list[str]:
     """Run to the end, turning mmdebstrap's "I:" lines into progress; its last lines explain a failure."""
     environment = {**os.environ, "TMPDIR": str(work), "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     child = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
-        env=environment, start_new_session=True,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        errors="replace", env=environment, start_new_session=True,
     )
     late = threading.Event()
 
