@@ -42,10 +42,10 @@ def check(
 
 
 def load() -> dict[str, Check]:
-    """Every check that the program has, by id, in the order of the reports."""
+    """Every check that the program has, by id, in the order of the reports: suite by suite, whoever imported first."""
     for module in ("cluster", "cluster_pods", "gpu", "training"):
         importlib.import_module(f"arena_install.verify.checks.{module}")
-    return CHECKS
+    return {check.id: check for check in sorted(CHECKS.values(), key=lambda check: SUITES.index(check.suite))}
 
 
 def select(suites: Iterable[str], checks: dict[str, Check]) -> list[Check]:

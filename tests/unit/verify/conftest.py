@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,9 @@ from arena_install.inventory.config import Config
 from arena_install.verify.model import Check, Environment, Node, Outcome, Report, Result, failed, passed, skipped
 from arena_install.verify.needs import Facts
 from arena_install.verify.session import Session
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from apiserver_fixture import control_plane  # noqa: F401  # a real API server, for the tests that ask for one
 
 Function = Callable[..., Outcome]
 
