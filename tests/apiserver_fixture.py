@@ -1,7 +1,7 @@
 """A real API server on loopback for tests: etcd, kube-apiserver and kube-controller-manager, no kubelet.
 
-`ControlPlane.start()` takes about ten seconds and needs no root; `HollowNode` plays the kubelet: it binds pods to a node
-and reports them running, or failing when their image's name says so. The binaries come from the folder named by
+`ControlPlane.start()` takes some four seconds and needs no root; `HollowNode` plays the kubelet: it binds pods to a
+node and reports them running, or failing when their image's name says so. The binaries come from the folder named by
 ARENA_TEST_BINARIES, or from the images of a resolved lock (ARENA_TEST_RESOLVED, else that of any cluster in the state
 folder); where neither is there, tests that need them are skipped with that reason.
 """
@@ -22,6 +22,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,15 +40,15 @@ _IMAGES = {
     "kube-apiserver": "registry.k8s.io/kube-apiserver:",
     "kube-controller-manager": "registry.k8s.io/kube-controller-manager:",
 }
-_TOKEN = "loopback-test-token"  # noqa: S105 - of a server that lives as long as one test session
+_TOKEN = "loopback-test-token"  # of a server that lives as long as one test session
 
 
 def resolved_lock() -> Path | None:
     """A resolved.lock.json of this machine, None where no artifacts were made yet."""
     if value := os.environ.get("ARENA_TEST_RESOLVED"):
         return Path(value)
-    found = sorted((paths.state_home() / "clusters").glob("*/resolved.lock.json"), key=lambda path: path.stat().st_mtime)
-    return found[-1] if found else None
+    found = (paths.state_home() / "clusters").glob("*/resolved.lock.json")
+    return max(found, key=lambda path: path.stat().st_mtime, default=None)
 
 
 def binary(name: str) -> Path | None:
@@ -69,7 +70,7 @@ def _from_lock(name: str, lock: dict[str, Any]) -> Path | None:
     for reference, image in lock.get("images", {}).items():
         if reference.startswith(_IMAGES.get(name, "\0")):
             digest = image["manifest"].removeprefix("sha256:")
-            return _copy(name, digest, lambda: _from_layers(name, image, blobs))
+            return _copy(name, digest, partial(_from_layers, name, image, blobs))
     return None
 
 
@@ -135,7 +136,8 @@ class ControlPlane:
         )
         self._run(
             "kube-apiserver", f"--etcd-servers={etcd}", "--bind-address=127.0.0.1", f"--secure-port={port}",
-            f"--cert-dir={certificates}", f"--token-auth-file={self.folder / 'tokens.csv'}", "--authorization-mode=RBAC",
+            f"--cert-dir={certificates}", f"--token-auth-file={self.folder / 'tokens.csv'}",
+            "--authorization-mode=RBAC",
             f"--service-account-key-file={self.folder / 'sa.key'}", "--allow-privileged=true",
             f"--service-account-signing-key-file={self.folder / 'sa.key'}",
             "--service-account-issuer=https://kubernetes.default.svc", "--service-cluster-ip-range=10.254.0.0/24",
@@ -191,14 +193,9 @@ class ControlPlane:
         raise RuntimeError(f"the control plane did not come up\n{logs}")
 
     def stop(self) -> None:
-        for process in reversed(self.processes):
-            process.terminate()
-        for process in reversed(self.processes):
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait(10)
+        for process in reversed(self.processes):  # nothing to keep: an orderly end would take ten seconds
+            process.kill()
+            process.wait(10)
         self.processes.clear()
         shutil.rmtree(self.folder, ignore_errors=True)
 

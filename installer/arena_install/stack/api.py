@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,15 @@ class Api:
             content_type="application/merge-patch+json",
         )
         return found
+
+    def wait_gone(self, api_version: str, kind: str, name: str, namespace: str = "", seconds: float = 60.0) -> bool:
+        """Wait until an object that is being deleted is gone; False if it still is there after so many seconds."""
+        deadline = time.monotonic() + seconds
+        while self.get(api_version, kind, name, namespace, metadata_only=True) is not None:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.3)
+        return True
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str = "") -> bool:
         """Delete in the background; False if it was not there."""

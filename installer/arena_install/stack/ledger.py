@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from arena_install.stack.api import Api
+from arena_install.errors import TimedOutError
+from arena_install.stack.api import Api, Object
 
 NAMESPACE, NAME = "arena-install-system", "arena-install-ledger"
 OWNER_LABEL = "arena-install.local/component"  # on whatever we apply ourselves; its value is the component's name
@@ -82,9 +83,27 @@ def read(api: Api) -> dict[str, Entry]:
     return entries
 
 
+def settle_namespace(api: Api, name: str) -> Object | None:
+    """The namespace, None if there is none; one that is going away is waited out. Raises TimedOutError."""
+    found = api.get("v1", "Namespace", name)
+    if found is None or not found["metadata"].get("deletionTimestamp"):
+        return found
+    if not api.wait_gone("v1", "Namespace", name):
+        conditions = (found.get("status") or {}).get("conditions") or ()
+        stuck = (row["message"] for row in conditions if row.get("status") == "True")
+        why = next(stuck, "something in it has a finalizer")
+        raise TimedOutError(
+            f"namespace {name} is being deleted and does not go away",
+            why=why,
+            fix=f"kubectl get namespace {name} -o yaml names what holds it",
+        )
+    return None
+
+
 def prepare(api: Api) -> None:
     """Make the ledger's namespace and an empty ledger where there are none."""
     labels = {"app.kubernetes.io/managed-by": "arena-install", "pod-security.kubernetes.io/enforce": "restricted"}
+    settle_namespace(api, NAMESPACE)
     api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}}, force=True)
     api.apply(
         {

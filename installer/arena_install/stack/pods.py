@@ -108,6 +108,9 @@ def rollout(workload: Mapping[str, Any]) -> str:
             fresh, ready = int(status.get("updatedReplicas") or 0), int(status.get("readyReplicas") or 0)
         case _:
             return _job(spec, status)
+    old = int(status.get("replicas") or 0) - fresh if workload["kind"] == "Deployment" else 0
+    if old > 0:  # they may be the only ones that work
+        return f"{old} of the old ones still run"
     count = min(fresh, ready)
     return "" if count >= wanted else f"{count} of {wanted} ready"
 

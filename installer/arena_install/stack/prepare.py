@@ -15,7 +15,7 @@ from arena_install.errors import StepError, TimedOutError
 from arena_install.inventory.cluster import Cluster
 from arena_install.stack.api import Api
 from arena_install.stack.component import Component, Namespace
-from arena_install.stack.ledger import OWNER_LABEL, Ref
+from arena_install.stack.ledger import OWNER_LABEL, Ref, settle_namespace
 from arena_install.stack.ready import node_of
 from arena_install.stack.values import Inputs
 
@@ -33,7 +33,7 @@ def namespace(api: Api, component: Component) -> bool:
     Raises StepError where somebody else's namespace forbids the component's pods.
     """
     wanted = component.namespace
-    found = api.get("v1", "Namespace", wanted.name)
+    found = settle_namespace(api, wanted.name)
     labels: Mapping[str, str] = (found or {}).get("metadata", {}).get("labels") or {}
     if found is not None and OWNER_LABEL not in labels:
         level = labels.get(f"{_PREFIX}/enforce", "privileged")

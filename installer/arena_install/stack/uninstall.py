@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from arena_install.stack.ledger import OWNER_LABEL, Entry, Ref
 from arena_install.stack.values import Resolved
 
 _HOOKS = 120  # seconds for hooks and for a release's objects to go
-_GONE = 60.0  # seconds until a namespace or CRD must be gone
+_LEAVE = 40.0  # seconds that the pods of a removed release are given to end
 
 #: What makes a namespace somebody's: it stays while any of these are in it.
 _INHABITANTS = (
@@ -77,8 +77,13 @@ async def _all(
             results[name] = await _one(api, client, rows[name], entries.get(name), emit)
     if any(result.error for result in results.values()):
         raise StackError(results)
+    homes = [entries[name].namespaces for name in backwards if name in entries]
+    gone = [name for names_ in homes for name in names_ if await asyncio.to_thread(_going, api, name)]
     if not await asyncio.to_thread(ledger.read, api):
         await asyncio.to_thread(ledger.remove, api)
+        gone.append(ledger.NAMESPACE)
+    # All at once: the API server takes some five seconds for each.
+    await asyncio.gather(*(asyncio.to_thread(api.wait_gone, "v1", "Namespace", name) for name in gone))
     return results
 
 
@@ -139,7 +144,7 @@ def _crd(api: Api, component: Component, name: str) -> str:
         first = "/".join(part for part in (foreign[0].get("namespace", ""), foreign[0]["name"]) if part)
         return f"CRD {name}: {len(foreign)} {kind} exist ({first})"
     api.delete(*prepare.CRD, name)
-    _until(lambda: api.get(*prepare.CRD, name, metadata_only=True) is None)
+    api.wait_gone(*prepare.CRD, name)
     return ""
 
 
@@ -157,13 +162,18 @@ def _namespace(api: Api, name: str) -> str:
                     return f"{kind} {metadata['name']}"
         return ""
 
-    # Pods of what was just removed take a moment to end.
-    _until(lambda: not inhabitant(), 20.0)
-    if found := inhabitant():
-        return f"namespace {name}: {found} is in it"
+    deadline = time.monotonic() + _LEAVE
+    while found := inhabitant():  # pods of what was just removed take a moment to end
+        if time.monotonic() >= deadline or not found.startswith("Pod "):
+            return f"namespace {name}: {found} is in it"
+        time.sleep(0.3)
     api.delete("v1", "Namespace", name)
-    _until(lambda: api.get("v1", "Namespace", name, metadata_only=True) is None)
     return ""
+
+
+def _going(api: Api, name: str) -> bool:
+    found = api.get("v1", "Namespace", name, metadata_only=True)
+    return found is not None and "deletionTimestamp" in found["metadata"]
 
 
 def _is_ours(api: Api, ref: Ref) -> bool:
@@ -174,12 +184,3 @@ def _is_ours(api: Api, ref: Ref) -> bool:
 def _release_of(obj: dict[str, Any]) -> tuple[str, str]:
     notes = obj["metadata"].get("annotations") or {}
     return notes.get("meta.helm.sh/release-namespace", ""), notes.get("meta.helm.sh/release-name", "")
-
-
-def _until(done: Callable[[], bool], seconds: float = _GONE) -> bool:
-    deadline = time.monotonic() + seconds
-    while not done():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.3)
-    return True

@@ -1,0 +1,83 @@
+"""Templates see the wish alone, and whatever differs in the wish shows in the digest."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+from shelf import Shelf, cluster
+
+from arena_install.errors import ConfigError, StepError
+from arena_install.stack import catalogue
+from arena_install.stack.images import references
+from arena_install.stack.values import inputs_of, merge, values_of
+
+
+def test_values_come_from_the_config_and_the_users_own_lie_over_them(shelf: Shelf) -> None:
+    shelf.add("net", values="cidr: {{ config.kubernetes.pod_cidr | yaml }}\nbackend: {type: vxlan, port: 1}\n")
+    wish = cluster(kubernetes={"pod_cidr": "10.9.0.0/16"}, values={"net": {"backend": {"port": 2}, "cidr": None}})
+    assert values_of(shelf.rows["net"], wish) == {"cidr": None, "backend": {"type": "vxlan", "port": 2}}
+
+
+def test_merge_replaces_lists_and_keeps_nulls() -> None:
+    base = {"a": {"b": [1, 2], "c": 1}, "d": 4}
+    assert merge(base, {"a": {"b": [3]}, "d": None}) == {"a": {"b": [3], "c": 1}, "d": None}
+    assert base == {"a": {"b": [1, 2], "c": 1}, "d": 4}
+
+
+@pytest.mark.parametrize(
+    ("template", "line", "text"),
+    [
+        ("a: 1\nb: {{ config.kubernetes.pod_cdir }}\n", ":2", "pod_cdir"),
+        ("a: 1\n{% if %}\n", ":2", "Expected an expression"),
+        ("a: [1\n", "rendered line", "expected ',' or ']'"),
+    ],
+)
+def test_a_broken_template_is_named_with_its_line(shelf: Shelf, template: str, line: str, text: str) -> None:
+    shelf.add("net", values=template)
+    with pytest.raises(ConfigError) as caught:
+        values_of(shelf.rows["net"], cluster())
+    assert line in caught.value.where
+    assert text in caught.value.why
+
+
+def test_the_digest_follows_every_input(shelf: Shelf) -> None:
+    shelf.add("net", values="cidr: {{ config.kubernetes.pod_cidr | yaml }}\n", ours="kind: X\nmetadata: {name: x}\n")
+    first = inputs_of(shelf.rows["net"], cluster(), shelf)
+    assert first.digest == inputs_of(shelf.rows["net"], cluster(), shelf).digest
+    assert first.chart_version == "1.0.0"
+    digests = {first.digest}
+    digests.add(inputs_of(shelf.rows["net"], cluster(kubernetes={"pod_cidr": "10.9.0.0/16"}), shelf).digest)
+    digests.add(inputs_of(shelf.rows["net"], cluster(values={"net": {"x": 1}}), shelf).digest)
+    shelf.add("net", namespace={"name": "net", "pod_security": "restricted"})
+    digests.add(inputs_of(shelf.rows["net"], cluster(), shelf).digest)
+    shelf.add("net", node_labels={"gpu": {"a": "b"}})
+    digests.add(inputs_of(shelf.rows["net"], cluster(), shelf).digest)
+    assert len(digests) == 5
+
+
+def test_a_lost_or_broken_artifact_is_an_error_with_its_path(shelf: Shelf) -> None:
+    shelf.add("net")
+    shelf.chart("net").write_bytes(b"not a chart")
+    with pytest.raises(StepError, match="no packed chart"):
+        inputs_of(shelf.rows["net"], cluster(), shelf)
+    shelf.chart("net").unlink()
+    with pytest.raises(StepError, match="not in the cache"):
+        inputs_of(shelf.rows["net"], cluster(), shelf)
+
+
+@pytest.mark.parametrize("name", list(catalogue()))
+def test_what_ships_renders_to_values_with_none_but_its_own_images(name: str) -> None:
+    row = catalogue()[name]
+    assert set(references(values_of(row, cluster()))) <= set(row.images)
+
+
+def test_pytorch_workers_wait_with_a_template_that_the_operator_can_fill() -> None:
+    values = values_of(catalogue()["training-operator"], cluster(kubernetes={"cluster_domain": "x.org"}))
+    text = values["extra"][0]["data"]["initContainer.yaml"]
+    for key, value in {"InitContainerImage": "busybox:1", "MaxTries": "3", "MasterAddr": "job-master-0"}.items():
+        text = text.replace("{{." + key + "}}", value)
+    assert "{{" not in text
+    (container,) = yaml.safe_load(text)
+    assert container["command"][-1] == "job-master-0"
+    assert 'nslookup -type=a "$0.$POD_NAMESPACE.svc.x.org."' in container["command"][2]
+    assert "-lt 3 ]" in container["command"][2]
