@@ -74,7 +74,7 @@ def test_a_second_run_changes_nothing_and_calls_no_helm(
     assert [str(ref) for ref in entry.objects] == ["Deployment net1/net1"]
     assert ledger.read(api)["jobs1"].crds == ("jobs.twice.test",)
 
-    monkeypatch.setattr(type(shelf), "file", lambda self, name: self.folder / "artifacts" / name)  # helm is gone
+    monkeypatch.setattr(type(shelf), "program", lambda self, name: self.folder / "there-is-no-helm")
     assert outcomes(put(shelf, api)) == {"net1": "ok", "jobs1": "ok"}
     assert shelf.steps() == {"net1": "ok", "jobs1": "ok"}
     monkeypatch.undo()

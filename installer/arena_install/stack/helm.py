@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import ctypes
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -68,8 +67,7 @@ class Helm:
         """kubeconfig may be None for rendering alone. Raises StepError where the binary does not run."""
         with tempfile.TemporaryDirectory(prefix="arena-install-helm-") as home:
             try:
-                program = _runnable(executable, Path(home))
-                client = _client(program, kubeconfig, Path(home))
+                client = _client(executable, kubeconfig, Path(home))
             except (OSError, AssertionError, ValueError, subprocess.SubprocessError) as error:
                 raise StepError("helm does not run", where=str(executable), why=str(error)) from error
             yield cls(client)
@@ -188,16 +186,6 @@ _LIBC = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 def _die_with_parent() -> None:
     if _LIBC is not None:
         _LIBC.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: Helm notes the interruption in its release and ends
-
-
-def _runnable(executable: Path, home: Path) -> Path:
-    """The binary itself, or a copy that may be executed: files of the cache are plain, read-only data."""
-    if os.access(executable, os.X_OK):
-        return executable
-    copy = home / "helm"
-    shutil.copyfile(executable, copy)
-    copy.chmod(0o700)
-    return copy
 
 
 def _failed(what: str, namespace: str, error: Exception) -> StepError:

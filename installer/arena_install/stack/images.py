@@ -38,7 +38,7 @@ def render(
 
     async def all_of() -> dict[str, list[dict[str, Any]]]:
         found = {}
-        async with Helm.at(resolved.file("helm"), None) as helm:
+        async with Helm.at(resolved.program("helm"), None) as helm:
             for name, inputs in wanted.items():
                 row = inputs.component
                 objects = await helm.render(row.release, inputs.chart, inputs.values, row.namespace.name)

@@ -99,7 +99,7 @@ def install(
     folder = evidence or paths.state_dir(cluster.name) / "evidence"
     api = Api(kubeconfig)
     try:
-        return asyncio.run(_all(_Job(cluster, api, wanted, emit, folder), resolved.file("helm")))
+        return asyncio.run(_all(_Job(cluster, api, wanted, emit, folder), resolved.program("helm")))
     finally:
         api.close()
 

@@ -53,7 +53,7 @@ def uninstall(
             raise ConfigError(f"there is no component {name!r}", fix=f"components are: {', '.join(rows)}")
     api = Api(kubeconfig)
     try:
-        return asyncio.run(_all(cluster, api, resolved.file("helm"), names, rows, emit))
+        return asyncio.run(_all(cluster, api, resolved.program("helm"), names, rows, emit))
     finally:
         api.close()
 

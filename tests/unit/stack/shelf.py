@@ -31,15 +31,15 @@ class Shelf:
     """A folder of components and their artifacts, shaped like a catalogue and a resolved lock."""
 
     folder: Path
-    images: Mapping[str, Any] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
 
+    def program(self, name: str) -> Path:
+        found = binary(name)
+        if found is None:
+            pytest.skip(f"no {name}: set ARENA_TEST_BINARIES, or make artifacts first (`arena-install up`)")
+        return found
+
     def file(self, name: str) -> Path:
-        if name == "helm":
-            found = binary("helm")
-            if found is None:
-                pytest.skip("no helm: set ARENA_TEST_BINARIES, or make artifacts first (`arena-install up`)")
-            return found
         return self.folder / "artifacts" / name
 
     def chart(self, name: str) -> Path:
