@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from arena_install import paths
+from arena_install import events, paths
 from arena_install.errors import ArenaError, StepError, UnreachableError
 from arena_install.events import Emit, Event
 from arena_install.inventory.cluster import Cluster
@@ -201,8 +201,8 @@ class _Tracker:
             return
         seconds = max(0.0, now - self._began)
         self.outcome.seconds[self._role] = self.outcome.seconds.get(self._role, 0.0) + seconds
-        outcome = "failed" if self._failed else "changed" if self._changed else "ok"
-        self._emit(Event("end", f"role/{self._role}", "", outcome, {"seconds": seconds}))
+        how: events.Outcome = "failed" if self._failed else "changed" if self._changed else "ok"
+        self._emit(Event("end", f"role/{self._role}", "", how, {"seconds": seconds}))
         self._role = ""
 
 

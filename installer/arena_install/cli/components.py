@@ -11,6 +11,6 @@ def components(json: options.Json = False) -> None:
     from arena_install.cli.summary import tell_components
     from arena_install.paths import data_dir
     from arena_install.plan import load_roles
-    from arena_install.stack import load_components
+    from arena_install.stack import catalogue
 
-    tell_components(load_roles(data_dir() / "roles"), load_components(), load_lock(), as_json=json)
+    tell_components(load_roles(data_dir() / "roles"), catalogue(), load_lock(), as_json=json)

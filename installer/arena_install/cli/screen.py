@@ -124,7 +124,7 @@ class Screen:
 
     def _draw(self) -> Group:
         rows = list(self._running.items())
-        lines = []
+        lines: list[Table | Text] = []
         for step, (began, text) in rows[:_SHOWN]:
             group, _, name = step.partition("/")
             row = Table.grid(padding=(0, 1))

@@ -42,6 +42,7 @@ def tell_up(result: Result, *, as_json: bool) -> None:
             {
                 "result": "failed" if report and report.exit_code else "done",
                 "changed": result.changed,
+                "components": result.components,
                 "plan": result.plan.as_dict(),
                 "kubeconfig": str(kubeconfig),
                 "report": str(result.report_folder) if result.report_folder else None,
@@ -56,7 +57,9 @@ def tell_up(result: Result, *, as_json: bool) -> None:
     console.print(
         Text.assemble(
             (f"{result.setting.cluster.name}: ", "bold"),
-            "nothing to change" if result.plan.empty else f"{tasks} tasks changed something on {len(result.changed)} hosts",
+            "nothing to change"
+            if result.plan.empty and not result.components
+            else f"{tasks} tasks changed something on {len(result.changed)} hosts, {len(result.components)} components changed",
         )
     )
     console.print(f"  kubeconfig  {kubeconfig}", soft_wrap=True)
@@ -163,7 +166,7 @@ def tell_components(roles: Sequence[Role], components: Mapping[str, Any], lock: 
             {
                 "roles": [{"name": role.name, "title": role.title, "hosts": role.hosts, "needs": role.needs} for role in roles],
                 "components": [
-                    {"name": row.name, "title": row.title, "needs": row.needs, "profiles": row.profiles, "version": lock.version(row.chart)}
+                    {"name": row.name, "title": row.title, "needs": row.needs, "profiles": row.profiles, "version": lock.version(lock.find(row.chart))}
                     for row in components.values()
                 ],
             }
@@ -176,5 +179,5 @@ def tell_components(roles: Sequence[Role], components: Mapping[str, Any], lock: 
     console.print()
     table = _table("cluster component", "what it is", "version", "profiles", "needs")
     for row in components.values():
-        table.add_row(row.name, row.title, lock.version(row.chart), ", ".join(row.profiles), ", ".join(row.needs))
+        table.add_row(row.name, row.title, lock.version(lock.find(row.chart)), ", ".join(row.profiles), ", ".join(row.needs))
     console.print(table)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from arena_install import probe, stack
+from arena_install import probe
 from arena_install.errors import ArenaError, ErrorGroup, StepError, UnreachableError
 from arena_install.events import Emit, step
-from arena_install.pipeline import variables
+from arena_install.pipeline import components, variables
+from arena_install.pipeline.reach import reachable
 from arena_install.pipeline.setting import Setting
 from arena_install.plan import Item, Plan, Reason, Record, RoleAction, input_digest, make_plan
 from arena_install.probe.facts import Facts, HostFacts, Unreachable
@@ -58,8 +59,9 @@ def plan_from(setting: Setting, facts: Facts) -> Plan:
         for host in cluster.hosts
     }
     records = {name: _records(found) for name, found in facts.hosts.items() if isinstance(found, HostFacts)}
-    wanted = stack.digests(cluster, setting.lock, setting.components)
-    found = stack.installed(setting.kubeconfig) if setting.kubeconfig.exists() else {}
+    wanted = components.wanted(setting, cluster)
+    with reachable(setting) as kubeconfig:
+        found = components.found(kubeconfig)
     plan = make_plan(cluster, setting.roles, records, digests, wanted, found)
     return _with_kubeconfig(setting, plan)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from arena_install import artifacts, inventory, lab, paths, plan, stack
+from arena_install import artifacts, inventory, lab, paths, plan, stack, verify
 from arena_install.artifacts.lock import Lock
 from arena_install.errors import ConfigError
 from arena_install.events import Emit
@@ -50,7 +50,8 @@ class Setting:
             if any(host.groups.intersection(role.hosts) for host in self.cluster.hosts):
                 names.update(dict.fromkeys(role.images if role.images != "all" else ()))
                 names.update(dict.fromkeys(role.files if role.files != "all" else ()))
-        names.update(dict.fromkeys(stack.artifacts_of(self.components)))
+        names.update(dict.fromkeys(sorted(stack.artifacts_of(self.components))))
+        names.update(dict.fromkeys(verify.images_for(verify.suites_for(self.components))))
         return tuple(names)
 
 
@@ -99,5 +100,6 @@ def lab_names(config: Config, wishes: Wishes, emit: Emit) -> tuple[str, ...]:
     for role in plan.load_roles(paths.data_dir() / "roles"):
         names.update(dict.fromkeys(role.images if role.images != "all" else ()))
         names.update(dict.fromkeys(role.files if role.files != "all" else ()))
-    names.update(dict.fromkeys(stack.artifacts_of(components)))
+    names.update(dict.fromkeys(sorted(stack.artifacts_of(components))))
+    names.update(dict.fromkeys(verify.images_for(verify.suites_for(components))))
     return tuple(names)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from arena_install import stack
 from arena_install.events import ignore
+from arena_install.pipeline import components
 from arena_install.pipeline.look import look
+from arena_install.pipeline.reach import reachable
 from arena_install.pipeline.setting import Setting
 from arena_install.plan import Plan
 
@@ -25,10 +26,11 @@ def gather(setting: Setting) -> Status:
     """Probe the hosts and ask the API; raises UnreachableError."""
     _, plan = look(setting, ignore)
     proven = setting.state / "verified"
-    return Status(
-        setting.cluster.name,
-        stack.nodes(setting.kubeconfig) if setting.kubeconfig.exists() else (),
-        stack.installed(setting.kubeconfig) if setting.kubeconfig.exists() else {},
-        plan,
-        proven.read_text().strip() if proven.exists() else "",
-    )
+    with reachable(setting, must=True) as kubeconfig:
+        return Status(
+            setting.cluster.name,
+            components.nodes(kubeconfig),
+            components.found(kubeconfig),
+            plan,
+            proven.read_text().strip() if proven.exists() else "",
+        )

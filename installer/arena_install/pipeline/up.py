@@ -9,9 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
-from arena_install import artifacts, inventory, lab, paths, stack, verify
+from arena_install import artifacts, lab, stack, verify
 from arena_install.apply.ansible import Outcome, run_playbook
 from arena_install.apply.lockfile import exclusive
 from arena_install.artifacts import Resolved
@@ -19,6 +17,7 @@ from arena_install.events import Emit
 from arena_install.inventory.config import Config
 from arena_install.pipeline import variables
 from arena_install.pipeline.look import look
+from arena_install.pipeline.reach import reachable
 from arena_install.pipeline.setting import Setting, Wishes, lab_names, prepare, read_config
 from arena_install.plan import Plan
 from arena_install.verify import Report
@@ -31,6 +30,7 @@ class Result:
     setting: Setting
     plan: Plan
     changed: dict[str, int]  # host -> tasks that changed something
+    components: tuple[str, ...]  # installed, upgraded or mended
     report: Report | None
     report_folder: Path | None
     run: Path
@@ -54,12 +54,17 @@ def up(wishes: Wishes, emit: Emit, run: Path, suites: Suites = "auto") -> Result
     setting = prepare(wishes)
     with exclusive(setting.state / "lock", emit) as held:
         _, plan = look(setting, emit)
-        resolved = _resolve(setting, plan, emit)
+        resolved = _resolve(setting, emit)
         outcome = _apply_roles(setting, plan, run, emit, held)
-        if plan.components:
-            stack.install(setting.cluster, setting.kubeconfig, resolved, setting.components, emit)
-        report, folder = _verify(setting, plan, resolved, run, emit, suites)
-    return Result(setting, plan, outcome.changed, report, folder, run)
+        with reachable(setting, must=True) as kubeconfig:
+            # Also with an empty plan: only the stack itself knows whether an object of a component was changed.
+            results = stack.install(
+                setting.cluster, kubeconfig, resolved, setting.components, emit, evidence=run / "evidence"
+            )
+            components = tuple(name for name, result in results.items() if result.changed)
+            idle = plan.empty and not components
+            report, folder = _verify(setting, kubeconfig, resolved, run, emit, suites, idle)
+    return Result(setting, plan, outcome.changed, components, report, folder, run)
 
 
 def make_lab(config: Config, wishes: Wishes, emit: Emit) -> None:
@@ -91,10 +96,10 @@ def _side_by_side(*works: Callable[[], Any]) -> None:
         raise errors[0]
 
 
-def _resolve(setting: Setting, plan: Plan, emit: Emit) -> Resolved:
-    if plan.empty and setting.resolved_file.exists():
-        return Resolved.load(setting.resolved_file)
-    resolved = artifacts.resolve(setting.lock, setting.names(), setting.cluster.config, emit)
+def _resolve(setting: Setting, emit: Emit) -> Resolved:
+    resolved = artifacts.resolve(
+        setting.lock, setting.names(), setting.cluster.config, emit, state=setting.resolved_file
+    )
     resolved.save(setting.resolved_file)
     return resolved
 
@@ -111,18 +116,18 @@ def _apply_roles(setting: Setting, plan: Plan, run: Path, emit: Emit, held: int)
 
 
 def _verify(
-    setting: Setting, plan: Plan, resolved: Resolved, run: Path, emit: Emit, wanted: Suites
+    setting: Setting, kubeconfig: Path, resolved: Resolved, run: Path, emit: Emit, wanted: Suites, idle: bool
 ) -> tuple[Report | None, Path | None]:
     if wanted == "none":
         return None, None
     proven = setting.state / "verified"
-    everything = wanted == "all" or (wanted == "auto" and (not plan.empty or not proven.exists()))
+    everything = wanted == "all" or (wanted == "auto" and (not idle or not proven.exists()))
     if everything:
         proven.unlink(missing_ok=True)
     folder = run / "report"
     report = verify.run(
         setting.cluster,
-        setting.kubeconfig,
+        kubeconfig,
         resolved,
         verify.suites_for(setting.components) if everything else ("quick",),
         folder,

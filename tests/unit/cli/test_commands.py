@@ -70,7 +70,7 @@ def test_bad_usage_is_exit_2_and_no_traceback(arguments: tuple[str, ...], tmp_pa
 
 def test_unreachable_host_is_exit_3_and_says_which(tmp_path: Path) -> None:
     inventory = tmp_path / "hosts.ini"
-    inventory.write_text("[control_plane]\ncp1 ansible_host=127.0.0.1 ansible_port=1 ip=127.0.0.1\n")
+    inventory.write_text("[control_plane]\ncp1 ansible_host=127.0.0.1 ansible_port=1 ip=10.9.8.7\n")
     done = arena("plan", "-i", str(inventory), ARENA_INSTALL_STATE=str(tmp_path / "state"))
     assert done.returncode == 3, done.stdout + done.stderr
     assert "cp1" in done.stderr and "refused" in done.stderr and "fix:" in done.stderr

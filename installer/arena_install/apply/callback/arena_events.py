@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from typing import Any
 
 from ansible.plugins.callback import CallbackBase
 
@@ -27,18 +28,18 @@ class CallbackModule(CallbackBase):
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "arena_events"
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._out = os.fdopen(int(os.environ.get("ARENA_EVENTS_FD", "1")), "w", buffering=1, closefd=False)
 
-    def _write(self, event, **data):
+    def _write(self, event: str, **data: Any) -> None:
         self._out.write(json.dumps({"event": event, "time": time.time(), **data}, default=str) + "\n")
 
-    def _task(self, task):
+    def _task(self, task: Any) -> dict[str, str]:
         role = task._role.get_name() if task._role else ""
         return {"task": task.get_name().removeprefix(f"{role} : "), "role": role, "path": task.get_path() or ""}
 
-    def _result(self, event, result, **extra):
+    def _result(self, event: str, result: Any, **extra: Any) -> None:
         outcome = result.result
         data = {"host": result.host.get_name(), "changed": bool(outcome.get("changed")), **self._task(result.task)}
         if event in ("failed", "unreachable", "retry"):
@@ -50,36 +51,36 @@ class CallbackModule(CallbackBase):
                 ]
         self._write(event, **data, **extra)
 
-    def v2_playbook_on_play_start(self, play):
+    def v2_playbook_on_play_start(self, play: Any) -> None:
         self._write("play", name=play.get_name())
 
-    def v2_playbook_on_task_start(self, task, is_conditional):
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         self._write("task", **self._task(task))
 
-    def v2_playbook_on_handler_task_start(self, task):
+    def v2_playbook_on_handler_task_start(self, task: Any) -> None:
         self._write("task", **self._task(task))
 
-    def v2_runner_on_start(self, host, task):
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
         self._write("start", host=host.get_name(), **self._task(task))
 
-    def v2_runner_on_ok(self, result, **kwargs):
+    def v2_runner_on_ok(self, result: Any, **kwargs: Any) -> None:
         self._result("ok", result)
 
-    def v2_runner_on_failed(self, result, ignore_errors=False):
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         self._result("failed", result, ignored=bool(ignore_errors))
 
-    def v2_runner_on_unreachable(self, result):
+    def v2_runner_on_unreachable(self, result: Any) -> None:
         self._result("unreachable", result)
 
-    def v2_runner_on_skipped(self, result):
+    def v2_runner_on_skipped(self, result: Any) -> None:
         self._result("skipped", result)
 
-    def v2_runner_retry(self, result):
+    def v2_runner_retry(self, result: Any) -> None:
         outcome = result.result
         self._result("retry", result, attempt=outcome.get("attempts"), of=outcome.get("retries"))
 
-    def v2_playbook_on_no_hosts_matched(self):
+    def v2_playbook_on_no_hosts_matched(self) -> None:
         self._write("no_hosts")
 
-    def v2_playbook_on_stats(self, stats):
+    def v2_playbook_on_stats(self, stats: Any) -> None:
         self._write("stats", hosts={host: stats.summarize(host) for host in sorted(stats.processed)})
