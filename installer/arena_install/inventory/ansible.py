@@ -1,8 +1,8 @@
 """What an inventory means, asked of Ansible itself: child groups, ranges, host_vars and group_vars, templates, vault.
 
 Ansible runs as a child process (it is GPL and keeps global state), with the settings that would change the
-meaning behind the user's back pinned, and with the ansible.cfg that our playbooks run with. ANSIBLE_VAULT_PASSWORD_FILE and the
-rest of the environment still count.
+meaning behind the user's back pinned, and with the ansible.cfg that our playbooks run with. The rest of the environment
+still counts, ANSIBLE_VAULT_PASSWORD_FILE above all.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ _PINNED = {
     "ANSIBLE_DEPRECATION_WARNINGS": "False",
     "ANSIBLE_LOCALHOST_WARNING": "False",
     "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
-    "ANSIBLE_LOG_PATH": "",  # resolved values may be secrets
     "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
+    "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
     "ANSIBLE_LOAD_CALLBACK_PLUGINS": "False",
     "ANSIBLE_FORKS": "20",
     "LC_ALL": "C.UTF-8",  # Ansible refuses to start under any other encoding
 }
+#: Left out of the environment: they would add to the output, or write resolved values, which may be secrets, to a file.
+_DROPPED = ("ANSIBLE_LOG_PATH", "ANSIBLE_DEBUG", "ANSIBLE_VERBOSITY", "ANSIBLE_CALLBACKS_ENABLED", "ANSIBLE_STRATEGY")
 
 
 @dataclass(frozen=True)
@@ -86,30 +88,35 @@ def unresolved(value: Any) -> bool:
     return isinstance(value, dict) and "__ansible_vault" in value
 
 
-def resolve(inventory: Path, plugins: str, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Host -> the values of these variables with templates rendered and vault values decrypted.
+@dataclass(frozen=True)
+class Resolved:
+    """values: host -> variable -> value, None where it is not set. failed: host -> Ansible's reason."""
 
-    The values come back on a pipe and only the variables' names are in the arguments. Raises ConfigError.
+    values: Mapping[str, Mapping[str, Any]]
+    failed: Mapping[str, str]
+
+
+def resolve(inventory: Path, plugins: str, keys: Iterable[str]) -> Resolved:
+    """These variables of every host with templates rendered and vault values decrypted.
+
+    The values come back on a pipe; only the variables' names are in the arguments. Raises ConfigError, TimedOutError.
     """
     wanted = ", ".join(f'"{key}": {key} | default(none)' for key in sorted(keys))
     message = "msg={{ {" + wanted + "} }}"
     arguments = ["-i", str(inventory.absolute()), "all", "-m", "ansible.builtin.debug", "-a", message]
     answer = _run("ansible", arguments, plugins)
-    found: dict[str, dict[str, Any]] = {}
+    values: dict[str, Mapping[str, Any]] = {}
+    failed: dict[str, str] = {}
     decoder = json.JSONDecoder()
     for match in re.finditer(r"^(\S+) \| (SUCCESS|FAILED!|UNREACHABLE!) => (?=\{)", answer.stdout, re.M):
         body = decoder.raw_decode(answer.stdout, match.end())[0]
-        if match.group(2) != "SUCCESS":
-            raise _unresolvable(inventory, match.group(1), str(body.get("msg", "")), answer.stderr)
-        found[match.group(1)] = body["msg"]
-    if answer.returncode:
+        if match.group(2) == "SUCCESS":
+            values[match.group(1)] = body["msg"]
+        else:
+            failed[match.group(1)] = re.sub(r"^Task failed: |Error [a-z]+ \w+( '\w+')?: ", "", str(body.get("msg", "")))
+    if answer.returncode and not failed:
         raise _refused(inventory, answer.stderr)
-    return found
-
-
-def _unresolvable(inventory: Path, host: str, message: str, stderr: str) -> ConfigError:
-    where, why = _origin(stderr) or str(inventory), message.rpartition("Error rendering template: ")[2]
-    return ConfigError(f"a variable of host `{host}` cannot be resolved", where=where, why=why, fix=_vault_fix(message))
+    return Resolved(values, failed)
 
 
 def _run(tool: str, arguments: list[str], plugins: str) -> subprocess.CompletedProcess[str]:
@@ -117,7 +124,8 @@ def _run(tool: str, arguments: list[str], plugins: str) -> subprocess.CompletedP
     module = [sys.executable, "-P", "-m", "ansible", tool.removeprefix("ansible-").replace("ansible", "adhoc")]
     command = [str(script)] if script.is_file() else module
     with tempfile.TemporaryDirectory(prefix="arena-install-") as scratch:
-        environment = {**os.environ, **_PINNED, "ANSIBLE_CONFIG": _config(scratch), "ANSIBLE_LOCAL_TEMP": scratch}
+        given = {name: value for name, value in os.environ.items() if name not in _DROPPED}
+        environment = {**given, **_PINNED, "ANSIBLE_CONFIG": _config(scratch), "ANSIBLE_LOCAL_TEMP": scratch}
         environment["ANSIBLE_INVENTORY_ENABLED"] = plugins
         try:
             return subprocess.run(
@@ -151,10 +159,11 @@ def _refused(inventory: Path, stderr: str) -> ConfigError:
     ]
     why = "\n".join(list(dict.fromkeys(reasons))[:4]) or "it gave no reason"
     where = _origin(stderr) or str(inventory)
-    return ConfigError("Ansible cannot read this inventory", where=where, why=why, fix=_vault_fix(stderr))
+    return ConfigError("Ansible cannot read this inventory", where=where, why=why, fix=vault_fix(stderr))
 
 
-def _vault_fix(message: str) -> str:
+def vault_fix(message: str) -> str:
+    """The way out when Ansible's message is about a vault, else ""."""
     if "vault" not in message.lower():
         return ""
     return "export ANSIBLE_VAULT_PASSWORD_FILE=FILE with the file that holds the vault password"

@@ -26,6 +26,7 @@ class Places:
 
     def __init__(self, scan: Scan, folder: Path, groups: Mapping[str, tuple[str, ...]]) -> None:
         self._scan, self._folder, self._groups = scan, folder, groups
+        self._documents: dict[Path, yamlfile.Document | None] = {}
 
     def of(self, host: str, key: str) -> Source:
         groups = [name for name, hosts in self._groups.items() if host in hosts and name not in ("all", "ungrouped")]
@@ -45,15 +46,18 @@ class Places:
         if (base / name).is_dir():
             files += sorted((base / name).iterdir())
         for file in files:
-            if not file.is_file():
-                continue
-            try:
-                document = yamlfile.read(file, "a file of variables")
-            except ConfigError:
-                continue
-            if line := document.lines.get((key,)):
+            document = self._read(file)
+            if document and (line := document.lines.get((key,))):
                 return Source(document.path, line)
         return None
+
+    def _read(self, file: Path) -> yamlfile.Document | None:
+        if file not in self._documents:
+            try:
+                self._documents[file] = yamlfile.read(file, "a file of variables") if file.is_file() else None
+            except ConfigError:
+                self._documents[file] = None
+        return self._documents[file]
 
 
 class Maker:
@@ -61,22 +65,28 @@ class Maker:
 
     def __init__(self, scan: Scan, places: Places, folder: Path) -> None:
         self._scan, self._places, self._folder = scan, places, folder
+        self._said: set[tuple[Source, str]] = set()  # a group's wrong value is said once, not for each of its hosts
+        self._fine = True
 
     def make(self, name: str, groups: frozenset[str], given: Mapping[str, Any]) -> Host | None:
         """None when a value that we act on is wrong."""
-        before = len(self._scan.errors)
+        self._fine = True
         values = dict(given)
         target = self._address(name, values)
         node_ip = self._node_ip(name, values, target)
         self._port(name, values)
         self._key_file(name, values)
         self._words(name, values)
-        if len(self._scan.errors) > before:
+        if not self._fine:
             return None
         return Host(name, groups, target, node_ip, values, self._scan.host(name))
 
     def _wrong(self, host: str, key: str, what: str, *, why: str = "", fix: str = "") -> None:
+        self._fine = False
         where = self._places.of(host, key) if key else self._scan.host(host)
+        if key and (where, what) in self._said:
+            return
+        self._said.add((where, what))
         self._scan.wrong(where, f"host `{host}`: {what}", why=why, fix=fix)
 
     def _address(self, name: str, values: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 from arena_install import paths
 from arena_install.errors import ArenaError, ConfigError, ErrorGroup
-from arena_install.inventory import ansible, checks, hosts, roles, settings, ssh
+from arena_install.inventory import ansible, checks, hosts, roles, settings, ssh, yamlfile
 from arena_install.inventory.cluster import Cluster, Host
 from arena_install.inventory.config import Config
 from arena_install.inventory.scan import Scan
@@ -45,9 +45,10 @@ def load(inventory: Path | None, config: Path | None) -> Cluster:
     scan.check()
     _raise([*errors, *scan.errors])
     plain = _without_bom(inventory)
-    meaning = _ask(plain, plugins)
+    folder = inventory if inventory.is_dir() else inventory.parent
+    meaning = _ask(plain, plugins, scan, folder)
     assigned = roles.assign(meaning, scan)
-    found = _hosts(inventory, scan, meaning, assigned)
+    found = _hosts(folder, scan, meaning, assigned)
     _raise(scan.errors)
     cluster = Cluster(settled.name, found, settled, plain.absolute(), tuple(assigned.others))
     _raise([*checks.one_address_each(found), *checks.together(cluster, document, scan.first_of("control_plane"))])
@@ -125,32 +126,50 @@ def _without_bom(inventory: Path) -> Path:
     return copy
 
 
-def _ask(inventory: Path, plugins: str) -> ansible.Meaning:
+def _ask(inventory: Path, plugins: str, scan: Scan, folder: Path) -> ansible.Meaning:
     """Ansible's reading, with templates and vault values resolved in the variables that we act on."""
-    meaning = ansible.ask(inventory, plugins)
-    open_keys = {
-        (host, key)
+    try:
+        meaning = ansible.ask(inventory, plugins)
+    except ConfigError as error:
+        _raise([*_broken_variables(folder), error][:1])  # Ansible does not always name the file that it stumbled over
+        raise
+    unresolved = {
+        host: [key for key in sorted(ssh.UNDERSTOOD & values.keys()) if ansible.unresolved(values[key])]
         for host, values in meaning.vars.items()
-        for key in ssh.UNDERSTOOD & values.keys()
-        if ansible.unresolved(values[key])
     }
-    if not open_keys:
+    keys = {key for some in unresolved.values() for key in some}
+    if not keys:
         return meaning
-    resolved = ansible.resolve(inventory, plugins, {key for _, key in open_keys})
+    resolved = ansible.resolve(inventory, plugins, keys)
+    places = hosts.Places(scan, folder, meaning.groups)
     values = {host: dict(given) for host, given in meaning.vars.items()}
-    for host, key in open_keys:
-        if (value := resolved.get(host, {}).get(key)) is None:
-            raise ConfigError(
-                f"host `{host}`: {key} cannot be resolved",
-                where=str(inventory),
-                why=f"{values[host][key]} names a variable that is not set",
-            )
-        values[host][key] = value
+    for host, some in unresolved.items():
+        for key in some:
+            if (value := resolved.values.get(host, {}).get(key)) is not None:
+                values[host][key] = value
+                continue
+            reason = resolved.failed.get(host, "a variable that it names is not set")
+            what = f"host `{host}`: {key} cannot be resolved"
+            scan.wrong(places.of(host, key), what, why=reason, fix=ansible.vault_fix(reason))
+            break  # Ansible's reason is about one of them; the others may be fine
+    _raise(scan.errors)
     return ansible.Meaning(meaning.groups, values)
 
 
-def _hosts(inventory: Path, scan: Scan, meaning: ansible.Meaning, assigned: roles.Roles) -> tuple[Host, ...]:
-    folder = inventory if inventory.is_dir() else inventory.parent
+def _broken_variables(folder: Path) -> list[ArenaError]:
+    """Syntax errors in host_vars and group_vars."""
+    found: list[ArenaError] = []
+    for file in sorted(file for kind in ("group_vars", "host_vars") for file in (folder / kind).rglob("*")):
+        if not file.is_file() or file.name.startswith(".") or file.suffix not in ("", *_YAML_SUFFIXES):
+            continue
+        try:
+            found += yamlfile.read(file, "a file of variables").errors
+        except ConfigError as error:
+            found.append(error)
+    return found
+
+
+def _hosts(folder: Path, scan: Scan, meaning: ansible.Meaning, assigned: roles.Roles) -> tuple[Host, ...]:
     maker = hosts.Maker(scan, hosts.Places(scan, folder, meaning.groups), folder.absolute())
     made: list[Host] = []
     for name, groups in assigned.hosts.items():

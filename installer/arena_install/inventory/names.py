@@ -37,15 +37,15 @@ def meant(group: str) -> str:
     if group in _OURS or group in ANSIBLES_OWN or group in _NOT_A_TYPO:
         return ""
     plain = _plain(group)
-    best = (99, "")
+    best = (99, 99, "")
     for ours in _OURS:
         target = _plain(ours)
         if re.fullmatch(re.escape(target) + r"_?\d+", plain):
             return ""
         edits = distance(plain, target) if abs(len(plain) - len(target)) <= 2 else 99
         if edits <= (1 if len(target) <= 6 else 2):
-            best = min(best, (edits, ours))
-    return best[1]
+            best = min(best, (edits, distance(group, ours), ours))
+    return best[2]
 
 
 def _plain(name: str) -> str:
@@ -57,7 +57,8 @@ def node_name_fault(name: str) -> tuple[str, str]:
     if address(name) and ":" in name:
         return "an IPv6 address cannot name a node", "node1"
     labels = name.split(".")
-    better = re.sub(r"[^a-z0-9.-]+", "-", name.lower()).strip("-.")
+    mended = (re.sub(r"[^a-z0-9-]+", "-", label).strip("-") for label in name.lower().split("."))
+    better = ".".join(label for label in mended if label)
     if len(name) > _MAX_NAME:
         fault = f"it has {len(name)} characters, at most {_MAX_NAME} fit into a node's hostname label"
         return fault, better[:_MAX_NAME].strip("-.")

@@ -1,7 +1,7 @@
 """Which host gets which of our groups. Pure: Ansible's answer in, canonical groups out.
 
-The rules stand in docs/inventory.md; the reason for the gentle ones is that nobody should have to rewrite an inventory
-that already works for the rest of a site.
+The rules stand in inventories/README.md; the reason for the gentle ones is that nobody should have to rewrite an
+inventory that already works for the rest of a site.
 """
 
 from __future__ import annotations
@@ -26,9 +26,8 @@ def assign(meaning: Meaning, scan: Scan) -> Roles:
     """Give each host its groups; what cannot be meant so is added to scan.errors."""
     ours = {name: _members(name, meaning) for name in GROUPS}
     loose = _roleless(meaning, scan, ours)
-    for host in ours["gpu"]:  # a GPU host that is no node could take no job
-        if host not in ours["control_plane"] and host not in ours["worker"]:
-            ours["worker"].append(host)
+    nodes = {*ours["control_plane"], *ours["worker"]}
+    ours["worker"] += [host for host in ours["gpu"] if host not in nodes]  # a GPU that is no node's could take no job
     ours["worker"] += loose
     ours["registry"] = (ours["registry"] or ours["control_plane"])[:1]  # there is one registry: the group's first host
     result = Roles()
@@ -54,11 +53,12 @@ def _roleless(meaning: Meaning, scan: Scan, ours: dict[str, list[str]]) -> list[
     """
     placed = {host for hosts in ours.values() for host in hosts}
     has_workers = any(canonical(group) == "worker" for group in (*scan.groups, *meaning.groups))
+    foreign_groups = {group: frozenset(hosts) for group, hosts in meaning.groups.items() if group not in ANSIBLES_OWN}
     workers = []
     for host in _in_file_order(meaning, scan):
         if host in placed:
             continue
-        foreign = [group for group, hosts in meaning.groups.items() if host in hosts and group not in ANSIBLES_OWN]
+        foreign = [group for group, hosts in foreign_groups.items() if host in hosts]
         if foreign == [DEPLOY] or (foreign and (has_workers or ("all", host) not in scan.listed)):
             continue
         if not has_workers:
