@@ -7,7 +7,7 @@ host's NVML can be reached in no other way from inside the cluster.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,7 @@ class NodeView:
     assigned: dict[tuple[str, str], tuple[str, ...]]
     podresources_error: str
     simulated: bool
+    links: Mapping[str, Any]  # what node_reader.links() found on the host
 
 
 class Readers:
@@ -103,6 +104,7 @@ def parse(record: dict[str, Any]) -> NodeView:
         assigned=assigned,
         podresources_error=str(record.get("podresources_error") or ""),
         simulated=bool(record.get("simulated")),
+        links=dict(record.get("links") or {}),
     )
 
 

@@ -43,7 +43,7 @@ def check(
 
 def load() -> dict[str, Check]:
     """Every check that the program has, by id, in the order of the reports: suite by suite, whoever imported first."""
-    for module in ("cluster", "cluster_pods", "gpu", "training"):
+    for module in ("cluster", "cluster_pods", "gpu", "gpu_pods", "training"):
         importlib.import_module(f"arena_install.verify.checks.{module}")
     return {check.id: check for check in sorted(CHECKS.values(), key=lambda check: SUITES.index(check.suite))}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from arena_install.verify import pods, readers
-from arena_install.verify.checks import gpu, training
+from arena_install.verify.checks import gpu_pods, training
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import ApiError, Kube, namespaced
 from arena_install.verify.session import Session
@@ -132,7 +132,7 @@ def test_gpus_that_jobs_hold_are_not_free(context: Context, control_plane: Contr
     from apiserver_fixture import HollowNode
 
     with HollowNode(control_plane.kubeconfig, name, {"nvidia.com/gpu": "4"}):
-        assert gpu.free_gpus(context, name) == 4
+        assert gpu_pods.free_gpus(context, name) == 4
         pods.create(context, namespace, [pods.manifest(context, "p", pods.BUSYBOX, ["sleep", "9"], gpus=3)])
         pods.wait_for(context, namespace, ["p"], pods.running, "pods running")
-        assert gpu.free_gpus(context, name) == 1
+        assert gpu_pods.free_gpus(context, name) == 1

@@ -11,7 +11,7 @@ from typing import Any
 
 from arena_install.errors import TimedOutError
 from arena_install.verify import pods
-from arena_install.verify.checks.gpu import compare, free_gpus
+from arena_install.verify.checks.gpu_pods import compare, free_gpus
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import Object, namespaced
 from arena_install.verify.model import Outcome, failed, passed, skipped

@@ -1,5 +1,6 @@
 """Watches one node from a privileged pod: what its kubelet says it gave to whom (PodResources), what NVML on the host
-lists, and whether the host's GPUs are simulated. Prints a line of JSON whenever something changed.
+lists, whether the host's GPUs are simulated, and the links between a GPU and a container. Prints a line of JSON
+whenever something changed.
 
 The host's root is mounted read-only at /host. NVML is asked in a child process that changes its root there, with the
 host's own library: what the node has, not what a container was given.
@@ -51,6 +52,29 @@ def host_view() -> dict[str, object]:
     return dict(json.loads(content or b"{}"))
 
 
+def links() -> dict[str, object]:
+    """What lies between a GPU and a container on this host; arena_install.verify.diagnosis reads it."""
+    host = Path(HOST)
+    devices = (path.parent for path in Path("/sys/bus/pci/devices").glob("*/vendor") if _text(path).strip() == "0x10de")
+    specs = (path for folder in ("etc/cdi", "run/cdi") for path in (host / folder).glob("*"))
+    containerd = (host / "etc/containerd/config.toml", *(host / "etc/containerd").glob("conf.d/*.toml"))
+    return {
+        "pci": sum(_text(device / "class").startswith("0x03") for device in devices),
+        "module": _text(Path("/proc/driver/nvidia/version")).split("\n")[0],
+        "nodes": sorted(path.name for path in (host / "dev").glob("nvidia[0-9]*")),
+        "cdi": sorted(path.name for path in specs if "nvidia.com/gpu" in _text(path)),
+        "runtime": any("runtimes.nvidia" in _text(path) for path in containerd),
+        "plugin": any((host / "var/lib/kubelet/device-plugins").glob("nvidia-*.sock")),
+    }
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
+
+
 def assignments() -> tuple[list[dict[str, object]], str]:
     try:
         return podresources.assignments(HOST + podresources.SOCKET), ""
@@ -61,13 +85,15 @@ def assignments() -> tuple[list[dict[str, object]], str]:
 def main() -> None:
     last: dict[str, object] = {}
     nvml: dict[str, object] = {}
+    between: dict[str, object] = {}
     asked = 0.0
     while True:
         if time.monotonic() - asked > 5 or not nvml:
-            nvml, asked = host_view(), time.monotonic()
+            nvml, between, asked = host_view(), links(), time.monotonic()
         rows, error = assignments()
         now = {
             "nvml": nvml,
+            "links": between,
             "assignments": rows,
             "podresources_error": error,
             "simulated": Path(HOST + SIMULATED).exists(),
