@@ -6,7 +6,11 @@ import asyncio
 import base64
 import gzip
 import json
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +20,7 @@ from shelf import Shelf, cluster, config_map, crd, deployment
 
 from apiserver_fixture import ControlPlane, HollowNode
 from arena_install.errors import ConfigError, StepError, UnreachableError
-from arena_install.stack import Result, StackError, install, ledger, uninstall
+from arena_install.stack import Result, StackError, install, lease, ledger, uninstall
 from arena_install.stack.api import Api
 from arena_install.stack.lease import held
 
@@ -247,14 +251,65 @@ def test_readiness_waits_for_gpus_and_says_so(shelf: Shelf, api: Api) -> None:
 
 def test_two_at_once_are_told_apart(shelf: Shelf, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
     async def second() -> None:
+        monkeypatch.setattr(lease, "_RENEW", 0.2)
         async with held(api):
-            monkeypatch.setattr("socket.gethostname", lambda: "elsewhere")
+            monkeypatch.setattr(lease, "_holder", lambda: "elsewhere/0/1")
             async with held(api):
                 pass
 
     ledger.prepare(api)
     with pytest.raises(StepError, match="another arena-install is changing this cluster"):
         asyncio.run(second())
+
+
+def test_after_a_kill_nothing_goes_on_and_the_next_run_converges(shelf: Shelf, api: Api, tmp_path: Path) -> None:
+    hook = {"helm.sh/hook": "pre-install"}  # Helm waits for a hook: here for ever, as its image is broken
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": BROKEN}]}
+    metadata = {"name": "hook", "namespace": "killed", "annotations": hook}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": {"spec": pod}}}
+    shelf.add("killed", [job, config_map("killed", "settings")], timeout={"base": 100, "per_node": 0})
+    program = shelf.program("helm")
+    code = f"""
+import sys
+from pathlib import Path
+sys.path[:0] = {sys.path!r}
+from shelf import Shelf, cluster
+from arena_install.stack import install
+shelf = Shelf(Path({str(shelf.folder)!r}))
+install(cluster(), Path({str(api.kubeconfig)!r}), shelf, ["killed"], lambda event: None, rows=shelf.rows)
+"""
+    environment = {**os.environ, "ARENA_TEST_BINARIES": str(program.parent), "ARENA_INSTALL_STATE": str(tmp_path)}
+    child = subprocess.Popen([sys.executable, "-c", code], env=environment)
+    try:
+        wait_for(lambda: secrets(api, "killed") == {"1": "pending-install"})
+        helms = children(child.pid)
+        assert helms, "Helm is waiting for its hook"
+    finally:
+        child.kill()
+        child.wait()
+    wait_for(lambda: not any(alive(pid) for pid in helms))
+
+    assert ledger.read(api)["killed"].status == "intent"
+    shelf.add("killed")
+    assert outcomes(put(shelf, api)) == {"killed": "changed"}
+    assert "deployed" in secrets(api, "killed").values()
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.1)
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task")
+    return [int(each) for task in tasks.iterdir() for each in (task / "children").read_text().split()]
+
+
+def alive(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status")
+    return status.exists() and "State:\tZ" not in status.read_text()
 
 
 def test_a_chart_that_does_not_render_is_helms_word(shelf: Shelf, api: Api) -> None:

@@ -115,7 +115,7 @@ async def _all(job: _Job, helm: Path) -> dict[str, Result]:
     if len(job.settled) == len(job.wanted):
         return await job.run()
     await asyncio.to_thread(ledger.prepare, job.api)
-    async with held(job.api), Helm.at(helm, job.api.kubeconfig) as job.helm:
+    async with held(job.api, job.emit), Helm.at(helm, job.api.kubeconfig) as job.helm:
         return await job.run()
 
 

@@ -72,7 +72,7 @@ async def _all(
     if not any(name in entries for name in names):
         return {name: Result(name, "ok", "is not installed") for name in names}
     backwards = [name for name in reversed(order(names, rows)) if name in names]
-    async with held(api), Helm.at(helm, api.kubeconfig) as client:
+    async with held(api, emit), Helm.at(helm, api.kubeconfig) as client:
         for name in backwards:
             results[name] = await _one(api, client, rows[name], entries.get(name), emit)
     if any(result.error for result in results.values()):
