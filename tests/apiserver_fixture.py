@@ -1,28 +1,22 @@
 """A real API server on loopback for tests: etcd, kube-apiserver and kube-controller-manager, no kubelet.
 
 `ControlPlane.start()` takes some four seconds and needs no root; `HollowNode` plays the kubelet: it binds pods to a
-node and reports them running, or failing when their image's name says so. The binaries come from the folder named by
-ARENA_TEST_BINARIES, or from the images of a resolved lock (ARENA_TEST_RESOLVED, else that of any cluster in the state
-folder); where neither is there, tests that need them are skipped with that reason.
+node and reports them running, or failing when their image's name says so. The binaries come from the artifacts' cache,
+or from the folder named by ARENA_TEST_BINARIES; where neither has them, tests that need them are skipped and say so.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gzip
-import io
-import json
 import os
 import shutil
 import socket
 import subprocess
-import tarfile
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,24 +25,19 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from arena_install import paths
+from arena_install.artifacts import Resolved, load_lock, missing, resolve
 from arena_install.errors import ArenaError
+from arena_install.events import ignore
+from arena_install.inventory.config import Config
 from arena_install.stack.api import Api, ApiError
 
-_IMAGES = {
-    "etcd": "registry.k8s.io/etcd:",
-    "kube-apiserver": "registry.k8s.io/kube-apiserver:",
-    "kube-controller-manager": "registry.k8s.io/kube-controller-manager:",
-}
 _TOKEN = "loopback-test-token"  # of a server that lives as long as one test session
 
 
-def resolved_lock() -> Path | None:
-    """A resolved.lock.json of this machine, None where no artifacts were made yet."""
-    if value := os.environ.get("ARENA_TEST_RESOLVED"):
-        return Path(value)
-    found = (paths.state_home() / "clusters").glob("*/resolved.lock.json")
-    return max(found, key=lambda path: path.stat().st_mtime, default=None)
+def artifacts_here(names: Iterable[str]) -> Resolved | None:
+    """These artifacts out of the cache, None where one of them would have to be made first."""
+    lock, config, names = load_lock(), Config(), sorted(names)
+    return None if missing(lock, names, config) else resolve(lock, names, config, ignore)
 
 
 def binary(name: str) -> Path | None:
@@ -56,48 +45,8 @@ def binary(name: str) -> Path | None:
     if folder := os.environ.get("ARENA_TEST_BINARIES"):
         path = Path(folder) / name
         return path if os.access(path, os.X_OK) else None
-    lock = resolved_lock()
-    if lock is None:
-        return None
-    return _from_lock(name, json.loads(lock.read_text()))
-
-
-def _from_lock(name: str, lock: dict[str, Any]) -> Path | None:
-    blobs = paths.cache_dir() / "blobs" / "sha256"
-    if name in lock.get("files", {}):
-        sha256 = lock["files"][name]["sha256"]
-        return _copy(name, sha256, (blobs / sha256).read_bytes)
-    for reference, image in lock.get("images", {}).items():
-        if reference.startswith(_IMAGES.get(name, "\0")):
-            digest = image["manifest"].removeprefix("sha256:")
-            return _copy(name, digest, partial(_from_layers, name, image, blobs))
-    return None
-
-
-def _copy(name: str, digest: str, read: Any) -> Path | None:
-    target = paths.cache_dir() / "test-binaries" / digest[:16] / name
-    if not target.is_file():
-        data = read()
-        if data is None:
-            return None
-        target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_suffix(f".{os.getpid()}")
-        part.write_bytes(data)
-        part.chmod(0o755)
-        part.rename(target)
-    return target
-
-
-def _from_layers(name: str, image: dict[str, Any], blobs: Path) -> bytes | None:
-    for blob in image["blobs"]:
-        path = blobs / blob["digest"].removeprefix("sha256:")
-        raw = path.read_bytes() if path.is_file() else b""
-        data = gzip.decompress(raw) if raw[:2] == b"\x1f\x8b" else raw
-        with contextlib.suppress(tarfile.TarError), tarfile.open(fileobj=io.BytesIO(data)) as tar:
-            for member in tar:
-                if member.isfile() and Path(member.name).name == name and (file := tar.extractfile(member)):
-                    return file.read()
-    return None
+    found = artifacts_here([name])
+    return found.program(name) if found else None
 
 
 def _free_port() -> int:

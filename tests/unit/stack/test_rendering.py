@@ -12,21 +12,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from shelf import Shelf, cluster, config_map
 
-from apiserver_fixture import resolved_lock
-from arena_install.artifacts.resolved import Resolved
+from apiserver_fixture import artifacts_here
+from arena_install.artifacts import Resolved
 from arena_install.stack import artifacts_of, catalogue, needed, rendered_images
 from arena_install.stack.images import references, render
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def resolved() -> Resolved:
-    path = resolved_lock()
-    if path is None:
+    found = artifacts_here(artifacts_of(needed("minimal")))
+    if found is None:
         pytest.skip("no artifacts on this machine: make them first (`arena-install up`)")
-    found = Resolved.load(path)
-    lacking = artifacts_of(needed("minimal")) - {*found.files, *found.charts, *found.images}
-    if lacking:
-        pytest.skip(f"{path} lacks {', '.join(sorted(lacking))}")
     return found
 
 
