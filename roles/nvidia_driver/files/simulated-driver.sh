@@ -82,24 +82,12 @@ install_driver() {
     systemctl -q is-active "$unit" || { systemctl start "$unit" && echo "started $unit"; }
 }
 
+# Only what the ledger does not undo.
 remove_driver() {
-    if [ -e "/etc/systemd/system/$unit" ]; then
-        systemctl -q disable --now "$unit"
-        drop "/etc/systemd/system/$unit"
-        systemctl daemon-reload
-    fi
     if ours /usr/bin/gpusim; then gpusim nodes remove; fi
     drop_versions_except none
-    for path in "$libraries"/libnvidia-ml.so.1 "$libraries"/libcuda.so.1; do
-        if [ -L "$path" ] && [ ! -e "$path" ]; then drop "$path"; fi
-    done
-    if ours /usr/bin/gpusim; then drop /usr/bin/gpusim /usr/bin/nvidia-smi; fi
-    for folder in /usr/lib/firmware/nvidia /usr/lib/firmware; do
-        dpkg-query -S "$folder" >/dev/null 2>&1 || rmdir "$folder" 2>/dev/null || true
-    done
     drop "$state"
     rmdir "${state%/*}" 2>/dev/null || true
-    ldconfig
 }
 
 case $ACTION in

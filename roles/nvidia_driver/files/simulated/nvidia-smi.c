@@ -70,9 +70,9 @@ static void table_row(unsigned index, nvmlDevice_t device) {
     value("memory.total", index, device, total, sizeof total);
     value("utilization.gpu", index, device, busy, sizeof busy);
     value("mig.mode.current", index, device, mig, sizeof mig);
-    printf("| %3u  %-27.27s On  |   %-16.16s Off | %20.20s |\n", index, name, bus, *ecc == '[' ? "N/A" : ecc);
+    printf("| %3u  %-30.30s On  |   %-16.16s Off | %20.20s |\n", index, name, bus, *ecc == '[' ? "N/A" : ecc);
     snprintf(text, sizeof text, "%.0fW / %.0fW", atof(draw), atof(limit));
-    printf("| N/A  %3.3sC   P0 %23.23s | ", heat, text);
+    printf("| N/A  %3.3sC   P0 %24.24s | ", heat, text);
     snprintf(text, sizeof text, "%.10sMiB / %.10sMiB", used, total);
     printf("%22.22s | %6.3s%%      Default |\n", text, busy);
     printf("|                                         |                        | %20.20s |\n", *mig == '[' ? "N/A" : mig);
