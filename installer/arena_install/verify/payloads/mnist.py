@@ -74,7 +74,7 @@ def parameter_hash(network: Any) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--epochs", type=int, default=4)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=128, help="of all replicas together: steps do not depend on them")
     parser.add_argument("--train", type=int, default=8000)
     parser.add_argument("--rate", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=20)
@@ -105,7 +105,7 @@ def main() -> None:
     optimizer = torch.optim.Adam(network.parameters(), lr=args.rate)
     for epoch in range(1, args.epochs + 1):
         total = torch.zeros(2, dtype=torch.float64)
-        for chosen in batches(mine, args.batch, args.seed + epoch):
+        for chosen in batches(mine, max(1, args.batch // world), args.seed + epoch):
             x, y = pick(chosen)
             loss = torch.nn.functional.cross_entropy(network(x), y)
             optimizer.zero_grad()
