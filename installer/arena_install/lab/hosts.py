@@ -93,7 +93,8 @@ def create_command(lab: LabInfo, host: LabHost, image: str, labels: tuple[str, .
     return (
         "--runtime", podman.runtime(), "create", "--name", host.name, "--hostname", host.name, *labels,
         # The machine's own /etc/hosts and search domains have no business in a host (and would reach every pod).
-        "--network", lab.network, "--ip", host.address, "--dns-search", ".", "--no-hosts",
+        "--network", lab.network, "--ip", host.address, "--mac-address", mac(lab, host),
+        "--dns-search", ".", "--no-hosts",
         "--privileged", "--cgroupns=private", *_systemd_flags(),
         "--tmpfs", "/run", "--tmpfs", "/run/lock", "--tmpfs", "/tmp:exec", "--stop-signal", "SIGRTMIN+3",
         "--ulimit", f"nofile={nofile}:{nofile}", "--ulimit", f"nproc={nproc}:{nproc}", "--pids-limit", "-1",
@@ -101,6 +102,12 @@ def create_command(lab: LabInfo, host: LabHost, image: str, labels: tuple[str, .
         *(word for volume, place in host.volumes.items() for word in ("--volume", f"{volume}:{place}:suid,dev,exec")),
         image, "/sbin/init",
     )
+
+
+def mac(lab: LabInfo, host: LabHost) -> str:
+    """The same after every restart, as a machine's is: with a new one, neighbours talk to the old for half a minute."""
+    own = hashlib.sha256(f"{lab.name}/{host.name}/{lab.subnet}".encode()).hexdigest()
+    return ":".join(["02", *(own[i : i + 2] for i in range(0, 10, 2))])
 
 
 def _systemd_flags() -> tuple[str, ...]:
