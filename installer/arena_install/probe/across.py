@@ -151,7 +151,7 @@ def _clusters(cluster: Cluster, reached: Reached) -> Iterator[Finding]:
         ),
         "",
     )
-    fix = "take it out of the inventory, or out of that cluster: kubectl drain there, then kubeadm reset on the host"
+    fix = "take it out of the inventory, or out of that cluster: kubectl drain there, then kubeadm reset on it"
     for host, facts in reached:
         member = facts.kubernetes
         if member is None or not is_node(host):

@@ -112,9 +112,9 @@ def _leave_with_parent() -> None:
 def main() -> None:
     import logging
 
-    # Imported while the parent still asks ssh for the settings.
-    import pyinfra.api
-    import pyinfra.connectors.ssh  # noqa: F401
+    if "--ssh" in sys.argv:
+        # Imported while the parent still asks ssh for the settings.
+        import pyinfra.connectors.ssh  # noqa: F401
 
     logging.disable(logging.CRITICAL)  # pyinfra's and paramiko's; what matters comes back as a line
     probe = Probe(_request())

@@ -161,7 +161,9 @@ def _data(route: dict[str, Any], folder: Path, timeout: float) -> tuple[dict[str
 
     known, kinds = write_known_hosts(route, folder)
     limit = min(timeout, route["connect_timeout"] or timeout)
-    connect: dict[str, Any] = dict.fromkeys(("timeout", "banner_timeout", "auth_timeout", "channel_timeout"), limit)
+    connect: dict[str, Any] = {"timeout": limit}
+    # The whole look is bounded by its caller; these must not end it earlier under another name.
+    connect |= dict.fromkeys(("banner_timeout", "auth_timeout", "channel_timeout"), timeout + 5)
     if kinds:
         # Ask the server for a key of a type that is known, else a server with several looks like another one.
         wanted = {
@@ -246,8 +248,10 @@ def connect_failure(error: Any, client: Any, words: Callable[[], str]) -> Failur
     if isinstance(error, paramiko.ssh_exception.NoValidConnectionsError):
         numbers = {getattr(inner, "errno", 0) for inner in error.errors.values()}
         return Failure("refused") if errno.ECONNREFUSED in numbers else Failure("no_route", os.strerror(numbers.pop()))
-    if isinstance(error, EOFError) or "banner" in text or isinstance(error, ConnectionResetError):
-        return Failure("closed" if isinstance(error, (EOFError, ConnectionResetError)) else "not_ssh")
+    if isinstance(error, (EOFError, ConnectionResetError)):
+        return Failure("closed")
+    if re.search(r"banner|Indecipherable protocol|Incompatible version", text):
+        return Failure("not_ssh", "" if "banner" in text else text)
     if isinstance(error, OSError) and error.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH):
         return Failure("no_route", error.strerror or text)
     if "no authentication methods available" in text.lower():

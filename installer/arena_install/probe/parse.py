@@ -153,6 +153,8 @@ def _modules(lines: _Lines) -> dict[str, Literal["loaded", "builtin", "available
     for option in lines.rows["kconfig"]:
         if option in _KCONFIG:
             said[_KCONFIG[option]].add("builtin")
+    if "overlay" in lines.rows["filesystem"]:
+        said["overlay"].add("present")
     result: dict[str, Literal["loaded", "builtin", "available"]] = {}
     for name, states in sorted(said.items()):
         # Present in /sys without being in the list of modules: part of the kernel itself.

@@ -53,7 +53,7 @@ def probe(cluster: Cluster, emit: Emit, timeout: float = 30) -> Facts:
         emit(Event("end", f"probe/{name}", text, "failed" if bad else "ok", {"seconds": time.monotonic() - began}))
 
     try:
-        with _child() as child:
+        with _child(any(host.vars.get("ansible_connection") != "local" for host in cluster.hosts)) as child:
             ways = routes(cluster)
             good = {name: way for name, way in ways.items() if isinstance(way, Route)}
             for name, way in ways.items():
@@ -149,7 +149,7 @@ class _Child:
 
 
 @contextmanager
-def _child() -> Iterator[_Child]:
+def _child(over_ssh: bool) -> Iterator[_Child]:
     """Start the child, with a private folder for its known_hosts; both are gone afterwards."""
     source = str(Path(__file__).resolve().parents[2])
     path = os.pathsep.join(filter(None, (source, os.environ.get("PYTHONPATH", ""))))
@@ -158,7 +158,7 @@ def _child() -> Iterator[_Child]:
         said = folder / "stderr"
         with said.open("w") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", "arena_install.probe.child"],
+                [sys.executable, "-m", "arena_install.probe.child", *(["--ssh"] if over_ssh else [])],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

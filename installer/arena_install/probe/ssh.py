@@ -158,7 +158,7 @@ def _over_ssh(host: Host, pick: _Picker, common: dict[str, Any]) -> Route:
             for name in settings.get("identityfile", ())
             if (path := _home(_expand(name, tokens))) != key and Path(path).is_file()
         ),
-        agent=_agent(one("identityagent", "SSH_AUTH_SOCK"), one("identitiesonly"), tokens),
+        agent=_agent(settings.get("identityagent", ["SSH_AUTH_SOCK"])[0], one("identitiesonly"), tokens),
         known_hosts=_files(settings, tokens),
         host_key_alias=one("hostkeyalias"),
         strict=strict not in ("no", "off", "false"),
@@ -303,7 +303,7 @@ def _files(settings: Mapping[str, Sequence[str]], tokens: Mapping[str, str]) -> 
 
 
 def _agent(agent: str, only: str, tokens: Mapping[str, str]) -> str:
-    if not agent or only.lower() in ("yes", "true"):
+    if agent == "none" or only.lower() in ("yes", "true"):
         return ""
     if agent == "SSH_AUTH_SOCK":
         return os.environ.get("SSH_AUTH_SOCK", "")
