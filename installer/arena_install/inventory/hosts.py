@@ -68,6 +68,16 @@ class Maker:
         self._said: set[tuple[Source, str]] = set()  # a group's wrong value is said once, not for each of its hosts
         self._fine = True
 
+    def check(self, name: str, given: Mapping[str, Any]) -> None:
+        """Only report what is wrong with these variables of a host, which may have others elsewhere."""
+        values = dict(given)
+        if ssh.pick(values, ssh.HOST)[0]:
+            self._address(name, values)
+        self._node_ip(name, values, "")
+        self._port(name, values)
+        self._key_file(name, values)
+        self._words(name, values)
+
     def make(self, name: str, groups: frozenset[str], given: Mapping[str, Any]) -> Host | None:
         """None when a value that we act on is wrong."""
         self._fine = True

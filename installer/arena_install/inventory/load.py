@@ -43,9 +43,10 @@ def load(inventory: Path | None, config: Path | None) -> Cluster:
     scan = Scan(str(inventory))
     plugins = _scan(inventory, scan)
     scan.check()
+    folder = inventory if inventory.is_dir() else inventory.parent
+    _check_lines(scan, folder)
     _raise([*errors, *scan.errors])
     plain = _without_bom(inventory)
-    folder = inventory if inventory.is_dir() else inventory.parent
     meaning = _ask(plain, plugins, scan, folder)
     assigned = roles.assign(meaning, scan)
     found = _hosts(folder, scan, meaning, assigned)
@@ -85,6 +86,16 @@ def _scan(inventory: Path, scan: Scan) -> str:
         scan.path = str(inventory)
         return "script,auto,yaml,ini"
     return _scan_file(inventory, scan)
+
+
+def _check_lines(scan: Scan, folder: Path) -> None:
+    """Values in the hosts' own lines, which only a host_vars folder could overrule."""
+    if (folder / "host_vars").is_dir():
+        return
+    maker = hosts.Maker(scan, hosts.Places(scan, folder, {}), folder.absolute())
+    for name in scan.named_by_us():
+        own = scan.values.get(name, {})
+        maker.check(name, {key: value for key, value in own.items() if not ansible.unresolved(value)})
 
 
 def _is_source(file: Path) -> bool:

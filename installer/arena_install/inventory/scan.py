@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 from arena_install.errors import ArenaError, ConfigError
 from arena_install.inventory import names, ssh
@@ -30,6 +31,7 @@ class Scan:
     listed: dict[tuple[str, str], Source] = field(default_factory=dict)  # (group, host) named in so many words
     children: dict[str, dict[str, Source]] = field(default_factory=dict)
     host_vars: dict[tuple[str, str], Source] = field(default_factory=dict)
+    values: dict[str, dict[str, Any]] = field(default_factory=dict)  # host -> variables in its own line
     group_vars: dict[tuple[str, str], Source] = field(default_factory=dict)
     errors: list[ArenaError] = field(default_factory=list)
     _judged: set[tuple[str, int]] = field(default_factory=set)
@@ -80,8 +82,9 @@ class Scan:
             )
         return not fault and not names.canonical(name)
 
-    def add_var(self, host: str, key: str, line: int) -> None:
+    def add_var(self, host: str, key: str, value: Any, line: int) -> None:
         self.host_vars[host, key] = Source(self.path, line)
+        self.values.setdefault(host, {})[key] = value
         self.misspelt(key, line)
 
     def add_group_var(self, group: str, key: str, line: int) -> None:
@@ -97,6 +100,10 @@ class Scan:
         if edits <= 2:
             self.wrong(line, f"unknown variable `{key}`", why="Ansible would ignore it", fix=f"did you mean `{known}`?")
 
+    def named_by_us(self) -> list[str]:
+        """Hosts that stand in one of our groups in so many words."""
+        return list(dict.fromkeys(host for group, host in self.listed if names.canonical(group)))
+
     def check(self) -> None:
         """After the last line: what concerns the file as a whole."""
         if not self.complete:
@@ -109,7 +116,7 @@ class Scan:
         mistaken = self._check_group_names()
         if not any(names.canonical(group) == "control_plane" for group in (*self.groups, *mistaken)):
             self.wrong(1, "no host is a control plane", fix="list one, or three, under [control_plane]")
-        for name in dict.fromkeys(host for group, host in self.listed if names.canonical(group)):
+        for name in self.named_by_us():
             self.check_name(name)
         self._check_cycles()
 

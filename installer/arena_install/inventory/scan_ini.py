@@ -114,7 +114,7 @@ class _Ini:
                 self.scan.wrong(number, f"`{key}` is given twice with different values", fix="keep one")
             seen[key] = value
             for host in hosts:
-                self.scan.add_var(host, key, number)
+                self.scan.add_var(host, key, value, number)
                 self._one_address(host, key, value, number)
             if not hosts:
                 self.scan.misspelt(key, number)

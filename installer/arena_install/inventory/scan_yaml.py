@@ -86,5 +86,5 @@ def _host(scan: Scan, document: Document, group: str, pattern: str, values: Any,
         scan.wrong(line, f"host `{pattern}` must be followed by a mapping of variables or by nothing")
     for host in hosts:
         scan.add_host(group, host, line)
-        for key in _mapping(values):
-            scan.add_var(host, key, _line(document, (*path, key)))
+        for key, value in _mapping(values).items():
+            scan.add_var(host, key, value, _line(document, (*path, key)))

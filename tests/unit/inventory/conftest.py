@@ -82,9 +82,7 @@ def _warm(_warm_process: subprocess.Popen[str]) -> Command:
         return Answer(answer["code"], answer["out"], answer["err"])
 
     assert _warm_process.stdout
-    missing = json.loads(_warm_process.stdout.readline())["missing"]
-    if missing:
-        pytest.skip(f"the command line cannot be imported yet: {missing}")  # to be removed once it is whole
+    assert json.loads(_warm_process.stdout.readline()) == "ready"
     return say
 
 

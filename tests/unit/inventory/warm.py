@@ -44,14 +44,11 @@ def remember(folder: Path) -> None:
 
 def serve() -> None:
     """Answer one JSON line for each JSON line {"cwd", "env", "argv"} on standard input."""
-    try:
-        import arena_install.cli.main
-        import arena_install.pipeline.look
-        import arena_install.pipeline.setting  # noqa: F401
-    except ImportError as error:
-        print(json.dumps({"missing": str(error)}), flush=True)
-        return
-    print(json.dumps({"missing": ""}), flush=True)
+    import arena_install.cli.main
+    import arena_install.pipeline.look
+    import arena_install.pipeline.setting  # noqa: F401
+
+    print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         print(json.dumps(_run(json.loads(line))), flush=True)
 
