@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from arena_install import paths
+from arena_install.artifacts import load_lock
+from arena_install.artifacts.lock import Chart, Image, Lock
+from arena_install.errors import ArenaError, ConfigError
+
+#: Names that roles, components and checks spell out.
+FILES = [
+    "kubeadm",
+    "kubelet",
+    "kubectl",
+    "helm",
+    "nvidia-ctk",
+    "nvidia-cdi-hook",
+    "nvidia-container-runtime",
+    "simulated-gpu",
+]
+CHARTS = ["flannel", "local-path-provisioner", "node-feature-discovery", "nvidia-device-plugin", "training-operator"]
+IMAGES = [
+    "registry.k8s.io/kube-apiserver:v1.36.3",
+    "registry.k8s.io/kube-controller-manager:v1.36.3",
+    "registry.k8s.io/kube-scheduler:v1.36.3",
+    "registry.k8s.io/kube-proxy:v1.36.3",
+    "registry.k8s.io/etcd:3.6.8-0",
+    "registry.k8s.io/coredns/coredns:v1.14.2",
+    "registry.k8s.io/pause:3.10.2",
+    "ghcr.io/flannel-io/flannel:v0.25.7",
+    "docker.io/rancher/local-path-provisioner:v0.0.30",
+    "docker.io/library/busybox:1.37.0",
+    "registry.k8s.io/nfd/node-feature-discovery:v0.19.0",
+    "nvcr.io/nvidia/k8s-device-plugin:v0.19.0",
+    "ghcr.io/kubeflow/training-v1/training-operator:v1.9.4",
+    "arena-install.local/verify-pytorch:2.6.0",
+]
+
+
+@pytest.fixture(scope="module")
+def shipped() -> Lock:
+    return load_lock()
+
+
+def test_names_that_others_rely_on(shipped: Lock) -> None:
+    for name in (*FILES, *CHARTS, *IMAGES, "training-operator-crds", "node-feature-discovery-crds"):
+        assert shipped.find(name).name == name
+        if not name.startswith("simulated") and not (isinstance(shipped.find(name).spec, Chart)):
+            assert re.fullmatch(r"[0-9a-f]{64}", shipped.digest(name))
+    assert set(shipped.images()) == set(IMAGES)
+
+
+def test_image_with_or_without_tag_has_one_digest(shipped: Lock) -> None:
+    assert shipped.digest("registry.k8s.io/pause") == shipped.digest("registry.k8s.io/pause:3.10.2")
+    with pytest.raises(ConfigError, match=r"no file, image or chart named registry.k8s.io/pause:3.9"):
+        shipped.digest("registry.k8s.io/pause:3.9")
+
+
+def test_every_component_has_a_licence_and_no_version_floats(shipped: Lock) -> None:
+    for name, component in shipped.components.items():
+        assert component.license, name
+        assert re.search(r"\d", component.version), name
+    assert "latest" not in paths.lock_file().read_text()
+
+
+def test_no_digest_that_nobody_computed(shipped: Lock) -> None:
+    written = [item for item in map(shipped.find, shipped.names()) if item.release and item.release.sha256]
+    assert written == []
+
+
+def test_kubernetes_libraries_agree_with_kubernetes(shipped: Lock) -> None:
+    required = shipped.requirements("shared")
+    wanted = required["k8s.io/kubernetes"].replace("v1.", "v0.")
+    odd = {name: version for name, version in required.items() if name.startswith("k8s.io/") and version != wanted}
+    assert odd == {"k8s.io/kubernetes": "v1.36.3", "k8s.io/sample-cli-plugin": "v0.35.4"}
+    assert shipped.requirements("local-path")["k8s.io/client-go"] == wanted
+
+
+def test_what_is_inside_an_image_is_in_its_digest(write_lock: Callable[[str], Path]) -> None:
+    text = """\
+  a:
+    version: v1.0.0
+    license: MIT
+    source: https://example.test
+    module: shared
+    requires: {example.test/a: "{version}"}
+    files: {prog: {go: example.test/a}}
+    images:
+      example.test/a:{version}: {copy: {/prog: prog}}
+  b: {version: v1.0.0, license: MIT, source: "https://example.test", images: {"example.test/b:1": {user: "1"}}}
+"""
+    before = Lock.load(write_lock(text))
+    stamped = Lock.load(write_lock(text.replace("requires: {", 'stamps: {main.v: "{version}"}\n    requires: {')))
+    assert before.digest("prog") != stamped.digest("prog")
+    assert before.digest("example.test/a") != stamped.digest("example.test/a")
+    assert before.digest("example.test/b") == stamped.digest("example.test/b")
+    image = before.find("example.test/a:v1.0.0").spec
+    assert isinstance(image, Image) and image.copy_ == {"/prog": "prog"}
+
+
+GOOD = """\
+  one:
+    version: v1.2.3
+    license: MIT
+    source: https://example.test
+    files:
+      prog:
+        pypi: prog
+        member: prog
+    images:
+      example.test/one:{version}:
+        copy:
+          /prog: prog
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "message"),
+    [
+        ("license: MIT", "licence: MIT", 8, "licence: Extra inputs are not permitted"),
+        ("v1.2.3", "latest", 6, "latest is no version"),
+        ("pypi: prog", "pypi: prog\n        npm: prog", 11, "exactly one of"),
+        ("one:{version}", "one:latest", 6, "needs a tag that stands still"),
+        ("example.test/one:{version}", "one:{version}", 6, "must be written with its registry"),
+        ("/prog: prog", "/prog: frog", 17, "no component has a file frog"),
+        ("copy:", "base: nothing\n        copy:", 16, "debian.rootfs has no nothing"),
+        ("        member: prog", "        member: [prog", 14, "not valid YAML"),
+        ("source: https://example.test", "source: example.test", 9, "should match pattern"),
+        ("    license: MIT", "    license: MIT\n    license: MIT", 9, "given twice"),
+    ],
+)
+def test_mistakes_are_shown_with_their_line(
+    write_lock: Callable[[str], Path], old: str, new: str, line: int, message: str
+) -> None:
+    path = write_lock(GOOD.replace(old, new, 1))
+    with pytest.raises(ArenaError) as caught:
+        Lock.load(path)
+    text = str(caught.value)
+    assert message in text
+    assert f"{path}:{line}" in text
+    assert caught.value.exit_code == 2
+
+
+def test_two_versions_of_a_module_are_refused(write_lock: Callable[[str], Path]) -> None:
+    row = "  {0}: {{version: v1, license: MIT, source: https://e.test, module: shared, requires: {{e.test/x: {1}}}}}\n"
+    lock = Lock.load(write_lock(row.format("a", "v1.0.0") + row.format("b", "v1.1.0")))
+    with pytest.raises(ConfigError, match=r"wanted as v1.0.0 by a and as v1.1.0 by b"):
+        lock.requirements("shared")
