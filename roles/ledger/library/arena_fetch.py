@@ -20,7 +20,7 @@ short_description: fetch files by digest from the cluster's registry
 options:
   registry: {type: str, required: true, description: host:port}
   ca: {type: path, required: true}
-  files: {type: list, elements: dict, required: true, description: "{name, sha256, path, mode}"}
+  files: {type: list, elements: dict, required: true, description: "{name, sha256, path, mode}; mode 0755 when left out"}
 """
 
 BLOCK = 1 << 20
@@ -37,6 +37,14 @@ def digest_of(path):
     return found.hexdigest()
 
 
+def mode_of(entry):
+    return int(str(entry.get("mode", "0755")), 8)
+
+
+def is_there(entry):
+    return digest_of(entry["path"]) == entry["sha256"] and os.stat(entry["path"]).st_mode & 0o7777 == mode_of(entry)
+
+
 def fetch(opener, url, entry):
     fresh = entry["path"] + ".arena-install"
     os.makedirs(os.path.dirname(fresh), exist_ok=True)
@@ -48,7 +56,7 @@ def fetch(opener, url, entry):
     if found.hexdigest() != entry["sha256"]:
         os.unlink(fresh)
         raise OSError("got sha256 {0}, wanted {1}".format(found.hexdigest(), entry["sha256"]))
-    os.chmod(fresh, int(str(entry.get("mode", "0755")), 8))
+    os.chmod(fresh, mode_of(entry))
     os.chown(fresh, 0, 0)
     os.replace(fresh, entry["path"])
 
@@ -63,11 +71,7 @@ def main():
         supports_check_mode=True,
     )
     given = module.params
-    due = [entry for entry in given["files"] if digest_of(entry["path"]) != entry["sha256"]]
-    for entry in given["files"]:
-        mode = int(str(entry.get("mode", "0755")), 8)
-        if entry not in due and os.stat(entry["path"]).st_mode & 0o7777 != mode:
-            due.append(entry)
+    due = [entry for entry in given["files"] if not is_there(entry)]
     if not due or module.check_mode:
         module.exit_json(changed=bool(due), paths=[entry["path"] for entry in due])
     opener = urllib.request.build_opener(

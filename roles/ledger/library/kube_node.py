@@ -1,0 +1,62 @@
+#!/usr/bin/python
+"""Node objects, asked for on a control plane: wait until hosts are nodes, and see to the control plane's taint."""
+
+import json
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: kube_node
+short_description: wait for nodes, taint or untaint them
+options:
+  names: {type: list, elements: str, required: true}
+  taint: {type: bool, description: whether only control plane pods may run there; left alone when not given}
+  timeout: {type: int, default: 120, description: seconds}
+"""
+
+TAINT = "node-role.kubernetes.io/control-plane"
+
+
+def kubectl(module, *arguments):
+    return module.run_command(
+        ["/usr/local/bin/kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--request-timeout=10s", *arguments]
+    )
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "names": {"type": "list", "elements": "str", "required": True},
+            "taint": {"type": "bool"},
+            "timeout": {"type": "int", "default": 120},
+        },
+        supports_check_mode=True,
+    )
+    given, done = module.params, []
+    names = [name.lower() for name in given["names"]]
+    deadline = time.monotonic() + given["timeout"]
+    while True:
+        rc, out, err = kubectl(module, "get", "nodes", "-o", "json")
+        nodes = {node["metadata"]["name"]: node for node in json.loads(out)["items"]} if rc == 0 else {}
+        waiting = sorted(set(names) - set(nodes))
+        if not waiting or module.check_mode:
+            break
+        if time.monotonic() > deadline:
+            why = err.strip() or "kubelet there did not register: journalctl -u kubelet"
+            module.fail_json(msg="no node {0} after {1} s; {2}".format(", ".join(waiting), given["timeout"], why))
+        time.sleep(0.5)
+    for name in names if given["taint"] is not None else []:
+        taints = nodes.get(name, {}).get("spec", {}).get("taints", [])
+        has = any(taint["key"] == TAINT and taint["effect"] == "NoSchedule" for taint in taints)
+        if has != given["taint"]:
+            done.append("{0} {1}".format("taint" if given["taint"] else "untaint", name))
+            if not module.check_mode:
+                rc, _, err = kubectl(module, "taint", "node", name, TAINT + ":NoSchedule" + ("" if given["taint"] else "-"))
+                if rc != 0:
+                    module.fail_json(msg="kubectl taint node {0}: {1}".format(name, err.strip()))
+    module.exit_json(changed=bool(done), done=done)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+#!/usr/bin/python
+"""kubeadm that may be called again at any time.
+
+What we did to a host is noted beside the ledger (cluster.json): "begun" before kubeadm runs, "done" after. So three
+cases are told apart that look alike on disk: a member of our cluster, one that was cut off half-way (init is run again
+over what is there, which keeps certificates and data; a join is reset first), and a host that somebody else made part
+of a cluster, which is never touched.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+
+from ansible.module_utils.basic import AnsibleModule
+
+DOCUMENTATION = """
+module: kubeadm
+short_description: kubeadm init, join and reset, safe to repeat
+options:
+  action: {type: str, required: true, choices: [look, init, join, reset]}
+  cluster: {type: str, description: name of the cluster}
+  config: {type: str, description: kubeadm's configuration, YAML}
+  fixed: {type: dict, description: "what a running cluster can't change: its name as users know it -> value"}
+  ignore: {type: list, elements: str, description: preflight errors to pass over}
+"""
+
+RETURN = """
+member: {type: bool, description: whether this host is part of our cluster now}
+"""
+
+NOTE = "/var/lib/arena-install/cluster.json"
+KUBERNETES = "/etc/kubernetes"
+MANIFESTS = [KUBERNETES + "/manifests/" + name + ".yaml" for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")]
+CONFIG = "/run/arena-install-kubeadm.yaml"
+# What a half-done init leaves behind, and its own ports: no reason to refuse to go on.
+HALF_DONE = [
+    "DirAvailable--var-lib-etcd",
+    *("FileAvailable-" + path.replace("/", "-") for path in MANIFESTS),
+    *("Port-{0}".format(port) for port in (2379, 2380, 6443, 10250, 10257, 10259)),
+]
+
+
+class Kubeadm:
+    def __init__(self, module):
+        self.module, self.given = module, module.params
+
+    def note(self):
+        try:
+            with open(NOTE) as text:
+                return json.load(text)
+        except (FileNotFoundError, ValueError):
+            return {}
+
+    def write_note(self, **note):
+        os.makedirs(os.path.dirname(NOTE), mode=0o700, exist_ok=True)
+        with open(NOTE + ".new", "w") as out:
+            json.dump(dict(note, name=self.given["cluster"]), out)
+        os.replace(NOTE + ".new", NOTE)
+
+    def run(self, *arguments, config=True):
+        """Output of kubeadm; its configuration may hold a token, so it goes by a private file that is removed."""
+        command = ["/usr/local/bin/kubeadm", *arguments]
+        if config:
+            descriptor = os.open(CONFIG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as out:
+                out.write(self.given["config"])
+            command += ["--config", CONFIG]
+        environment = dict(os.environ, PATH="/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        try:
+            return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        finally:
+            if config:
+                os.unlink(CONFIG)
+
+    def must(self, *arguments):
+        done = self.run(*arguments)
+        if done.returncode != 0:
+            self.fail(done)
+        return done
+
+    def fail(self, done):
+        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        self.module.fail_json(
+            msg="kubeadm {0} failed:\n{1}".format(self.given["action"], "\n".join(said[-25:])), rc=done.returncode
+        )
+
+    def look(self):
+        """Whether this host is a member of our cluster; fails when it is one of somebody else's."""
+        member = os.path.exists(KUBERNETES + "/kubelet.conf") or os.path.exists(MANIFESTS[1])
+        note = self.note()
+        if member and not note:
+            self.module.fail_json(
+                msg="{0} already belongs to a Kubernetes cluster that arena-install did not make ({1} holds its files). "
+                "Take the host out of the inventory, or free it with `kubeadm reset` if that cluster is not needed.".format(
+                    os.uname().nodename, KUBERNETES
+                )
+            )
+        if note.get("name", self.given["cluster"]) != self.given["cluster"]:
+            self.module.fail_json(
+                msg="{0} is part of the cluster {1}, not {2}. `arena-install down` of that cluster frees it.".format(
+                    os.uname().nodename, note["name"], self.given["cluster"]
+                )
+            )
+        return member and note.get("state") == "done"
+
+    def init(self):
+        member, note = self.look(), self.note()
+        if member:
+            return self.mend(note)
+        if self.module.check_mode:
+            return True
+        again = note.get("state") == "begun"
+        self.write_note(state="begun")
+        ignore = self.given["ignore"] + (HALF_DONE if again else [])
+        flags = ["--skip-token-print", "--skip-certificate-key-print", "--ignore-preflight-errors=" + ",".join(ignore)]
+        done = self.run("init", *flags)
+        if done.returncode != 0 and again and not os.path.exists("/var/lib/etcd/member"):
+            # Nothing was ever stored: what is left of the first try is worth nothing, and may be why this one failed.
+            self.run("reset", "--force", config=False)
+            done = self.run("init", *flags)
+        if done.returncode != 0:
+            self.fail(done)
+        self.write_done()
+        return True
+
+    def mend(self, note):
+        """Static pods, kubeconfigs and the stored configuration as wanted, on a control plane that runs."""
+        differ = {key: value for key, value in self.given["fixed"].items() if note.get("fixed", {}).get(key, value) != value}
+        for key, value in differ.items():
+            self.module.fail_json(
+                msg="{0} is {1} and can't become {2} while the cluster lives. Set it back, or make the cluster anew: "
+                "`arena-install down`, then `up`.".format(key, note["fixed"][key], value)
+            )
+        phases = []
+        if note.get("config") != sha256(self.given["config"]):
+            phases += [("control-plane", "all"), ("etcd", "local"), ("upload-config", "all")]
+        elif note.get("manifests") != manifests():
+            phases += [("control-plane", "all"), ("etcd", "local")]
+        if not all(os.path.exists(KUBERNETES + "/" + name) for name in ("admin.conf", "controller-manager.conf", "scheduler.conf")):
+            phases.append(("kubeconfig", "all"))
+        if not phases or self.module.check_mode:
+            return bool(phases)
+        for phase in phases:
+            self.must("init", "phase", *phase)
+        self.write_done()
+        return True
+
+    def write_done(self):
+        self.write_note(
+            state="done", fixed=self.given["fixed"], config=sha256(self.given["config"]), manifests=manifests()
+        )
+
+    def join(self):
+        if self.look():
+            return False
+        if self.module.check_mode:
+            return True
+        if self.note().get("state") == "begun":
+            self.run("reset", "--force", config=False)
+        self.write_note(state="begun")
+        self.must("join", "--ignore-preflight-errors=" + ",".join(self.given["ignore"]))
+        self.write_done()
+        return True
+
+    def reset(self):
+        if not self.note():
+            return False
+        if not self.module.check_mode:
+            if os.path.exists("/usr/local/bin/kubeadm"):
+                self.run("reset", "--force", config=False)
+            os.unlink(NOTE)
+        return True
+
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def manifests():
+    """Digest of the static pods as kubeadm left them."""
+    found = hashlib.sha256()
+    for path in MANIFESTS:
+        if os.path.exists(path):
+            with open(path, "rb") as data:
+                found.update(data.read())
+    return found.hexdigest()
+
+
+def main():
+    module = AnsibleModule(
+        argument_spec={
+            "action": {"type": "str", "required": True, "choices": ["look", "init", "join", "reset"]},
+            "cluster": {"type": "str", "default": ""},
+            "config": {"type": "str", "default": "", "no_log": True},
+            "fixed": {"type": "dict", "default": {}},
+            "ignore": {"type": "list", "elements": "str", "default": []},
+        },
+        supports_check_mode=True,
+    )
+    os.umask(0o077)
+    kubeadm = Kubeadm(module)
+    action = module.params["action"]
+    if action == "look":
+        module.exit_json(changed=False, member=kubeadm.look())
+    changed = getattr(kubeadm, action)()
+    module.exit_json(changed=changed, member=action != "reset")
+
+
+if __name__ == "__main__":
+    main()
