@@ -18,10 +18,12 @@ if __name__ == "__main__":
 import contextlib
 import json
 import os
+import random
 import secrets
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ from arena_install.probe.exchange import Failure, LocalChannel, SshChannel, comm
 
 _AT_ONCE = 8  # logins begun at one time at one sshd: its MaxStartups drops connections from 10 on
 _HOSTS_AT_ONCE = 128
+_GATE_SECONDS = 2.0
 
 
 class Probe:
@@ -74,13 +77,26 @@ class Probe:
         if isinstance(prepared, Failure):
             raise prepared
         with contextlib.ExitStack() as stack:
-            with self._gates[route["jump"] or (route["hostname"], route["port"])]:
-                transport = stack.enter_context(connection.connected(route, prepared))
+            transport = self._login(route, prepared, stack)
             stage.append("ask")
             nonce, started = secrets.token_hex(8), time.time()
             channel = SshChannel(transport, command(route, nonce), self.timeout)
             stack.callback(channel.close)
             return exchange(channel, route, self.script.replace("@NONCE@", nonce), nonce, started)
+
+    def _login(self, route: dict[str, Any], prepared: connection.Prepared, stack: contextlib.ExitStack) -> Any:
+        """Log in, a few at a time at each sshd; one that hangs up may just be busy, so it is asked again."""
+        gate = self._gates[route["jump"] or (route["hostname"], route["port"])]
+        for pause in (0.5, 1.0, 2.0, None):
+            try:
+                with _held(gate):
+                    return stack.enter_context(connection.connected(route, prepared))
+            except Failure as failure:
+                busy = failure.kind == "closed" or "kex_exchange_identification" in failure.detail
+                if pause is None or not busy:
+                    raise
+                gevent.sleep(pause * (1 + random.random()))
+        return None
 
     def _local(self, route: dict[str, Any], stage: list[str]) -> dict[str, Any]:
         stage.append("ask")
@@ -90,6 +106,24 @@ class Probe:
             return exchange(channel, route, self.script.replace("@NONCE@", nonce), nonce, started)
         finally:
             channel.close()
+
+
+@contextlib.contextmanager
+def _held(gate: BoundedSemaphore) -> Iterator[None]:
+    """Hold a place while logging in, but not for long: a dead host behind a jump host must not hold up the others."""
+    gate.acquire()
+    left = [gate.release]
+
+    def leave() -> None:
+        if left:
+            left.pop()()
+
+    timer = gevent.spawn_later(_GATE_SECONDS, leave)
+    try:
+        yield
+    finally:
+        timer.kill()
+        leave()
 
 
 def _request() -> dict[str, Any]:

@@ -54,8 +54,8 @@ class Server:
             "PermitRootLogin prohibit-password",
             "PasswordAuthentication no",
             "AllowTcpForwarding yes",
-            "MaxStartups 100",
             *self.options,
+            "MaxStartups 100",
         ]
         (self.folder / "config").write_text("\n".join(lines) + "\n")
         self.trust(self.folder / "host_ed25519.pub" if "ed25519" in self.kinds else Path(f"{hosts[0]}.pub"))

@@ -232,6 +232,13 @@ def test_jump_hosts_that_fail(server: Server, other: Server, cluster_of: Cluster
     assert "through jump" in lost(facts, "no_host").where
 
 
+def test_a_busy_server_is_asked_again(sshd: Callable[..., Server], cluster_of: Clusters) -> None:
+    """It drops logins by chance while more than six are being made."""
+    busy = sshd("busy", "MaxStartups 6:30:100")
+    facts = probe(cluster_of(**{f"w{number}": busy.variables for number in range(8)}), ignore)
+    assert facts.unreachable == {}
+
+
 # ---- this machine, sudo, odd shells ---------------------------------------------------------------------------------
 
 FAKE_SUDO = r"""#!/bin/sh
