@@ -1,8 +1,9 @@
 """A real API server on loopback for tests: etcd, kube-apiserver and kube-controller-manager, no kubelet.
 
 `ControlPlane.start()` takes some four seconds and needs no root; `HollowNode` plays the kubelet: it binds pods to a
-node and reports them running, or failing when their image's name says so. The binaries come from the artifacts' cache,
-or from the folder named by ARENA_TEST_BINARIES; where neither has them, tests that need them are skipped and say so.
+node and reports them running (a Job's: succeeded), or failing when their image's name says so. The binaries come from
+the artifacts' cache, or from the folder named by ARENA_TEST_BINARIES; where neither has them, tests that need them are
+skipped and say so.
 """
 
 from __future__ import annotations
@@ -213,7 +214,11 @@ class HollowNode:
             {"type": "PodScheduled", "status": "True", "lastTransitionTime": now},
             {"type": "Ready", "status": str(ready), "lastTransitionTime": now},
         ]
-        phase = "Running" if ready else "Pending"
+        owners = {row["kind"] for row in pod["metadata"].get("ownerReferences") or ()}
+        phase = "Pending" if not ready else "Succeeded" if "Job" in owners else "Running"
+        if phase == "Succeeded":
+            for row in statuses:
+                row["state"] = {"terminated": {"exitCode": 0, "reason": "Completed", "finishedAt": now}}
         return {"phase": phase, "conditions": conditions, "containerStatuses": statuses, "podIP": "10.1.2.3"}
 
     def _path(self, pod: dict[str, Any]) -> str:

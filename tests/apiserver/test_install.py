@@ -229,6 +229,19 @@ def test_after_everything_is_out_nothing_of_ours_is_there(shelf: Shelf, api: Api
     assert api.get("v1", "ConfigMap", ledger.NAME, ledger.NAMESPACE) is None
 
 
+def test_a_hook_that_does_not_end_keeps_nothing(shelf: Shelf, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    hook = {"helm.sh/hook": "post-delete"}
+    pod = {"restartPolicy": "Never", "containers": [{"name": "main", "image": BROKEN}]}
+    metadata = {"name": "hook", "namespace": "hooked", "annotations": hook}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": {"spec": pod}}}
+    shelf.add("hooked", [job, config_map("hooked", "settings")])
+    put(shelf, api)
+    monkeypatch.setattr(sys.modules["arena_install.stack.uninstall"], "_HOOKS", 2)
+    assert take(shelf, api)["hooked"].text == "removed"
+    assert any("did not end" in event.text for event in shelf.events)
+    assert api.get("v1", "Namespace", "hooked") is None
+
+
 def test_taking_out_what_another_needs_is_refused(shelf: Shelf, api: Api) -> None:
     shelf.add("net12")
     shelf.add("jobs12", needs=["net12"])
@@ -338,7 +351,7 @@ def test_values_for_no_component_are_refused_before_anything_is_written(shelf: S
 
 def test_an_entry_survives_its_round_trip() -> None:
     ref = ledger.Ref("apps/v1", "DaemonSet", "a", "b", 3)
-    entry = ledger.Entry("done", "x", "c", "1", "n", "r", (ref,), (), ("crd",), ("n",), {"w1": {"a": "b"}}, "now")
+    entry = ledger.Entry("done", "x", "c", "1", "n", "r", (ref,), (), (), ("crd",), ("n",), {"w1": {"a": "b"}}, "now")
     assert ledger.Entry.load(entry.dump()) == entry
     newer = entry.dump().replace("{", '{"later": 1, ', 1)
     assert ledger.Entry.load(newer) == replace(entry)

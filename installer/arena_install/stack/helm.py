@@ -74,8 +74,8 @@ class Helm:
 
     async def install(
         self, release: str, chart: Path, values: Mapping[str, Any], namespace: str, timeout: int
-    ) -> list[dict[str, Any]]:
-        """Install or upgrade without waiting for readiness; returns the objects of the new revision.
+    ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Install or upgrade without waiting for readiness; returns the new revision's objects and its hooks.
 
         timeout: seconds for hooks. Errors that pass by themselves are tried again. Raises StepError with Helm's words.
         """
@@ -87,7 +87,8 @@ class Helm:
                     release, self._chart(release, chart), dict(values), namespace=namespace, create_namespace=False,
                     skip_crds=True, timeout=f"{timeout}s",
                 )
-                return [obj for obj in await revision.resources() if obj]
+                hooks = [hook.resource for hook in await revision.hooks()]
+                return [obj for obj in await revision.resources() if obj], hooks
             except errors.Error as error:
                 text = str(error).lower()
                 if attempt == _ATTEMPTS or not any(sign in text for sign in _PASSING):
@@ -101,10 +102,22 @@ class Helm:
                         self._client._command.rollback(release, revision, cleanup_on_fail=True, namespace=namespace,
                                                        timeout=f"{timeout}s"))
 
-    async def uninstall(self, release: str, namespace: str, timeout: int) -> None:
-        """Remove a release and wait until its objects are gone; fine if it is not there."""
-        await self._run("uninstall", release, namespace,
-                        self._client.uninstall_release(release, namespace=namespace, wait=True, timeout=f"{timeout}s"))
+    async def uninstall(self, release: str, namespace: str, timeout: int) -> bool:
+        """Remove a release and wait until its objects are gone; fine if it is not there. False: without its hooks.
+
+        A hook that does not end (no node takes its pod, say) must not keep everything else.
+        """
+        from pyhelm3 import errors
+
+        try:
+            await self._client.uninstall_release(release, namespace=namespace, wait=True, timeout=f"{timeout}s")
+            return True
+        except errors.Error:
+            call = self._client.uninstall_release(
+                release, namespace=namespace, no_hooks=True, wait=True, timeout=f"{timeout}s"
+            )
+            await self._run("uninstall", release, namespace, call)
+            return False
 
     async def render(
         self, release: str, chart: Path, values: Mapping[str, Any], namespace: str

@@ -54,7 +54,7 @@ class Result:
 class StackError(StepError):
     """Some components failed; results has all of them. The exit code is that of the first failure."""
 
-    def __init__(self, results: Mapping[str, Result]) -> None:
+    def __init__(self, results: Mapping[str, Result], *, again: str = "arena-install up") -> None:
         failed = [result for result in results.values() if result.error]
         skipped = [result for result in results.values() if result.outcome == "skipped"]
         names = ", ".join(result.name for result in failed)
@@ -63,7 +63,7 @@ class StackError(StepError):
         super().__init__(
             f"{len(failed)} of {len(results)} components failed: {names}",
             why="\n".join(lines),
-            fix=next(iter(fixes)) if len(fixes) == 1 else "mend what is named above, then run `arena-install up` again",
+            fix=next(iter(fixes)) if len(fixes) == 1 else f"mend what is named above, then run `{again}` again",
         )
         self.results = dict(results)
         self.exit_code = next((result.error.exit_code for result in failed if result.error), 1)
@@ -205,14 +205,15 @@ class _Job:
         timeout = component.timeout.seconds(self.nodes)
         handle.progress(f"installing chart {component.chart}")
         try:
-            objects = await self.helm.install(
+            objects, hooks = await self.helm.install(
                 component.release, inputs.chart, inputs.values, component.namespace.name, min(timeout, _HOOKS)
             )
-            entry = replace(entry, objects=_refs(self.api, objects, component.namespace.name))
+            home = component.namespace.name
+            entry = replace(entry, objects=_refs(self.api, objects, home), hooks=_refs(self.api, hooks, home))
             await self._thread(ledger.write, self.api, name, entry)
             await self._wait(name, entry.objects, handle)
         except ArenaError as error:
-            raise await self._failed(inputs, entry, before, previous, error, handle) from error
+            raise await self._failed(inputs, entry, previous, error, handle) from error
         entry = replace(entry, status="done", at=ledger.now(), objects=await self._thread(self._generations, entry))
         await self._thread(ledger.write, self.api, name, entry)
         text = f"put back: {drift}" if drift else "installed" if before is None else "updated"
@@ -224,10 +225,10 @@ class _Job:
         entry = Entry(
             status="intent", inputs=inputs.digest, chart=component.chart, version=inputs.chart_version,
             namespace=component.namespace.name, release=component.release, at=ledger.now(),
-            objects=before.objects if before else (), ours=before.ours if before else (),
-            crds=before.crds if before else (), namespaces=before.namespaces if before else (),
-            node_labels=before.node_labels if before else {},
         )
+        if before is not None:
+            keep = ("objects", "hooks", "ours", "crds", "namespaces", "node_labels")
+            entry = replace(entry, **{key: getattr(before, key) for key in keep})
         ledger.write(self.api, component.name, entry)
         if prepare.namespace(self.api, component):
             entry = replace(entry, namespaces=(component.namespace.name,))
@@ -289,7 +290,7 @@ class _Job:
         return folder, pods.capture(self.api, component.namespace.name, folder, summary)
 
     async def _failed(
-        self, inputs: Inputs, entry: Entry, before: Entry | None, previous: int, error: ArenaError, handle: Step
+        self, inputs: Inputs, entry: Entry, previous: int, error: ArenaError, handle: Step
     ) -> ArenaError:
         """Explain a failure, keep its evidence, roll back; returns the error to show."""
         component = inputs.component

@@ -47,6 +47,7 @@ class Entry:
     namespace: str
     release: str
     objects: tuple[Ref, ...] = ()  # of the release
+    hooks: tuple[Ref, ...] = ()  # of the release; Helm makes and removes them when their time comes
     ours: tuple[Ref, ...] = ()  # applied beside the release
     crds: tuple[str, ...] = ()  # CRDs that we made
     namespaces: tuple[str, ...] = ()  # namespaces that we made
@@ -60,7 +61,7 @@ class Entry:
     def load(cls, text: str) -> Entry:
         data: dict[str, Any] = json.loads(text)
         known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
-        for key in ("objects", "ours"):
+        for key in ("objects", "hooks", "ours"):
             known[key] = tuple(Ref(**row) for row in known.get(key, ()))
         for key in ("crds", "namespaces"):
             known[key] = tuple(known.get(key, ()))

@@ -21,7 +21,8 @@ from arena_install.stack.lease import held
 from arena_install.stack.ledger import OWNER_LABEL, Entry, Ref
 from arena_install.stack.values import Resolved
 
-_HOOKS = 120  # seconds for hooks and for a release's objects to go
+_HOOKS = 60  # seconds for hooks and for a release's objects to go
+_HOOK = "helm.sh/hook"  # annotation
 _LEAVE = 40.0  # seconds that the pods of a removed release are given to end
 
 #: What makes a namespace somebody's: it stays while any of these are in it.
@@ -76,7 +77,7 @@ async def _all(
         for name in backwards:
             results[name] = await _one(api, client, rows[name], entries.get(name), emit)
     if any(result.error for result in results.values()):
-        raise StackError(results)
+        raise StackError(results, again="arena-install down")
     homes = [entries[name].namespaces for name in backwards if name in entries]
     gone = [name for names_ in homes for name in names_ if await asyncio.to_thread(_going, api, name)]
     if not await asyncio.to_thread(ledger.read, api):
@@ -94,8 +95,9 @@ async def _one(api: Api, helm: Helm, component: Component, entry: Entry | None, 
         return Result(name, "ok", "is not installed")
     try:
         with step(emit, f"component/{name}", f"removing {component.title}") as handle:
-            if (entry.namespace, entry.release) in await asyncio.to_thread(revisions, api):
-                await helm.uninstall(entry.release, entry.namespace, _HOOKS)
+            there = (entry.namespace, entry.release) in await asyncio.to_thread(revisions, api)
+            if there and not await helm.uninstall(entry.release, entry.namespace, _HOOKS):
+                handle.log("its clean-up hook did not end; went on without it")
             kept = await asyncio.to_thread(_rest, api, component, entry, handle)
             await asyncio.to_thread(ledger.write, api, name, None)
             text = "removed" + (f"; kept {', '.join(kept)}" if kept else "")
@@ -111,6 +113,10 @@ def _rest(api: Api, component: Component, entry: Entry, handle: Step) -> list[st
     for ref in entry.objects:  # only where the release was lost: Helm has deleted them otherwise
         found = api.get(ref.api_version, ref.kind, ref.name, ref.namespace, metadata_only=True)
         if found and _release_of(found) == (entry.namespace, entry.release):
+            api.delete(ref.api_version, ref.kind, ref.name, ref.namespace)
+    for ref in entry.hooks:  # Helm leaves them where they failed, or where the chart does not say otherwise
+        found = api.get(ref.api_version, ref.kind, ref.name, ref.namespace, metadata_only=True)
+        if found and _HOOK in (found["metadata"].get("annotations") or {}):
             api.delete(ref.api_version, ref.kind, ref.name, ref.namespace)
     for ref in entry.ours:
         if _is_ours(api, ref):
