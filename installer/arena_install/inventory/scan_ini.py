@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 
+from arena_install.inventory import ssh
 from arena_install.inventory.names import address
 from arena_install.inventory.scan import Scan, expand
 from arena_install.inventory.suggest import did_you_mean
@@ -17,6 +18,14 @@ _YAML_LINE = re.compile(r"(---|[\w-]+:)\s*(#.*)?")
 def scan_ini(scan: Scan, text: str) -> None:
     """Fill `scan` from the text of one INI file."""
     _Ini(scan).read(text)
+
+
+#: More errors than this are not typed by hand: it is another kind of file, and not ours to print.
+_ENOUGH = 10
+
+
+def _short(word: str) -> str:
+    return word if len(word) <= 40 else word[:37] + "..."
 
 
 class _Ini:
@@ -41,6 +50,10 @@ class _Ini:
                 )
                 return
             anything = True
+            if len(self.scan.errors) >= _ENOUGH:
+                self.scan.wrong(number, f"{_ENOUGH} errors so far, the rest is not read", fix="is this an inventory?")
+                self.scan.complete = False
+                return
             if line.startswith("["):
                 self._section(line, number)
             elif self.kind == "hosts":
@@ -102,14 +115,19 @@ class _Ini:
         for host in hosts:
             self.scan.add_host(self.group, host, number)
         seen: dict[str, str] = {}
+        before = ""
         for word in words[1:]:
             key, equals, value = word.partition("=")
             if not equals or not key:
+                if before in ssh.SECRETS:  # then the word is a part of the secret
+                    self.scan.wrong(number, f"the value of `{before}` ends at a space", fix="put the value in quotes")
+                    return
                 fix = "write key=value, without spaces around `=`"
                 if address(word):
                     fix = f"did you mean `ansible_host={word}`?"
-                self.scan.wrong(number, f"`{word}` is not a variable (key=value)", fix=fix)
+                self.scan.wrong(number, f"`{_short(word)}` is not a variable (key=value)", fix=fix)
                 return
+            before = key
             if key in seen and seen[key] != value:
                 self.scan.wrong(number, f"`{key}` is given twice with different values", fix="keep one")
             seen[key] = value
@@ -133,12 +151,14 @@ class _Ini:
             return [pattern.strip("[]")]
         match = re.fullmatch(r"((?:[^:\[\]]|\[[^\]]*\])+)(?::(.*))?", pattern)
         if not match:
-            self.scan.wrong(number, f"`{pattern}` is not a host name or a range of them")
+            self.scan.wrong(number, f"`{_short(pattern)}` is not a host name or a range of them")
             return []
         name, port = match.group(1), match.group(2)
         if port is not None and not (re.fullmatch(r"[0-9]{1,5}", port) and 0 < int(port) < 65536):
             self.scan.wrong(
-                number, f"`{port}` is not a port (1 to 65535)", fix=f"write {name}:22, or {name} ansible_port=22"
+                number,
+                f"`{_short(port)}` is not a port (1 to 65535)",
+                fix=f"write {name}:22, or {name} ansible_port=22",
             )
         if not _RANGE_OR_NAME.search(name):
             return [name]

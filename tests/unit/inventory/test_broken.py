@@ -39,7 +39,8 @@ def assert_said(case: dict[str, Any], message: str) -> None:
     missing = [word for word in case["words"] if word not in message]
     assert not missing, f"{missing} is not said in:\n{message}"
     assert "Traceback" not in message
-    assert len(message) < 1000, message
+    assert "hunter" not in message, "a secret"
+    assert len(message) < 1200, message
 
 
 @every_case
