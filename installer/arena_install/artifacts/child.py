@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from arena_install.errors import StepError, TimedOutError
 
@@ -39,7 +41,7 @@ code = child.wait()
 os._exit(code if code >= 0 else 128 - code)
 """
 
-_running: set[subprocess.Popen[bytes]] = set()
+_running: set[subprocess.Popen[Any]] = set()
 _lock = threading.Lock()
 _SECRET = re.compile(r"(://[^/\s:@]+):[^/\s@]+@")
 
@@ -114,6 +116,18 @@ def run(
     return "\n".join(lines)
 
 
+@contextmanager
+def stoppable(process: subprocess.Popen[Any]) -> Iterator[None]:
+    """Let stop_all end a child that somebody else started, with its process group, while the block runs."""
+    with _lock:
+        _running.add(process)
+    try:
+        yield
+    finally:
+        with _lock:
+            _running.discard(process)
+
+
 def stop_all() -> None:
     """End every child that any thread is waiting for."""
     with _lock:
@@ -122,7 +136,7 @@ def stop_all() -> None:
         _stop(process)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
+def _stop(process: subprocess.Popen[Any]) -> None:
     try:
         os.killpg(process.pid, signal.SIGTERM)
         try:

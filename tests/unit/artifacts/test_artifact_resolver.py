@@ -313,3 +313,14 @@ def test_a_damaged_blob_is_made_again(lock: Lock, checkout: Path, config: Callab
     Cache().path(resolved.files["tool"].sha256).write_bytes(b"evil")
     assert resolve(lock, ["tool"], config("build"), ignore).file("tool").read_bytes() == b"program\n"
     assert builds(checkout) == 2
+
+
+def test_an_interrupt_ends_the_build_at_once(lock: Lock, checkout: Path) -> None:
+    run = start(checkout, lock, "60")
+    end = time.monotonic() + 30
+    while not builds(checkout):
+        assert time.monotonic() < end and run.poll() is None
+        time.sleep(0.02)
+    run.send_signal(signal.SIGINT)
+    assert b"KeyboardInterrupt" in run.communicate(timeout=10)[1]
+    assert list((checkout / "cache" / "work").iterdir()) == []
