@@ -99,8 +99,8 @@ def play(
     (folder / "play.json").write_text(json.dumps(list(plays)))  # JSON is YAML
     (folder / "extra.json").write_text(json.dumps(dict(extra or {})))
     environment = {
-        **os.environ, "ANSIBLE_ROLES_PATH": str(REPOSITORY / "roles"), "ANSIBLE_NOCOLOR": "1", "ANSIBLE_PIPELINING": "1",
-        "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"), "LC_ALL": "C.UTF-8",
+        **os.environ, "ANSIBLE_ROLES_PATH": str(REPOSITORY / "roles"), "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_PIPELINING": "1", "ANSIBLE_LOCAL_TEMP": str(folder / "ansible"), "LC_ALL": "C.UTF-8",
     }
     done = subprocess.run(
         [str(Path(sys.executable).parent / "ansible-playbook"), "-i", str(lab.inventory), "--diff",

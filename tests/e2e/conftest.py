@@ -7,4 +7,4 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from lab_fixture import lab_hosts, lab_state  # noqa: E402, F401
+from lab_fixture import lab_hosts, lab_state  # noqa: F401

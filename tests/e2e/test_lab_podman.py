@@ -1,4 +1,4 @@
-"""Labs of container hosts: made, repeated, grown, interrupted, side by side, reached in the ways sites have, removed."""
+"""Labs of container hosts: made, repeated, grown, interrupted, side by side, reached as sites are, removed."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from lab_fixture import MakeLab, play, run_on
 
 from arena_install import lab as labs
 from arena_install.events import Event, ignore
 from arena_install.inventory import load
 from arena_install.inventory.config import Lab
 from arena_install.lab import Access, LabInfo, podman
+from lab_fixture import MakeLab, play, run_on
 
 pytestmark = pytest.mark.lab
 

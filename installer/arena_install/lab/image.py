@@ -52,8 +52,9 @@ SETUP = (
     "PermitRootLogin prohibit-password\\nUseDNS no\\nMaxStartups 100:30:200\\nMaxSessions 100\\n'"
     " > /etc/ssh/sshd_config.d/container-host.conf",
     # A booted machine's root is a shared mount, which kubelet counts on; in a container nobody else sees to it.
-    "printf '[Unit]\\nDescription=Root as a shared mount\\nDefaultDependencies=no\\nBefore=sysinit.target\\n\\n[Service]\\n"
-    "Type=oneshot\\nRemainAfterExit=yes\\nExecStart=/usr/bin/mount --make-rshared /\\n\\n[Install]\\nWantedBy=sysinit.target\\n'"
+    "printf '[Unit]\\nDescription=Root as a shared mount\\nDefaultDependencies=no\\nBefore=sysinit.target\\n\\n"
+    "[Service]\\nType=oneshot\\nRemainAfterExit=yes\\nExecStart=/usr/bin/mount --make-rshared /\\n\\n"
+    "[Install]\\nWantedBy=sysinit.target\\n'"
     " > /etc/systemd/system/shared-root.service",
     "systemctl enable shared-root.service",
     "systemctl enable ssh.service && systemctl set-default multi-user.target",
