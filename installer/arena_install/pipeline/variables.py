@@ -34,9 +34,6 @@ def node_address(host: Host) -> str:
 def fleet(cluster: Cluster, resolved_file: Path, kubeconfig: Path) -> dict[str, Any]:
     """Extra variables for every playbook run."""
     config = cluster.config
-    workers = [host for host in cluster.group("worker") if "control_plane" not in host.groups]
-    taint = config.kubernetes.taint_control_plane
-    endpoint = config.kubernetes.api_endpoint or f"{node_address(cluster.group('control_plane')[0])}:6443"
     return {
         "arena_cluster_name": cluster.name,
         "arena_artifacts_dir": str(paths.cache_dir()),
@@ -44,8 +41,8 @@ def fleet(cluster: Cluster, resolved_file: Path, kubeconfig: Path) -> dict[str, 
         "arena_pod_cidr": str(config.kubernetes.pod_cidr),
         "arena_service_cidr": str(config.kubernetes.service_cidr),
         "arena_cluster_domain": config.kubernetes.cluster_domain,
-        "arena_api_endpoint": endpoint,
-        "arena_taint_control_plane": bool(workers) if taint is None else taint,
+        "arena_api_endpoint": cluster.api_endpoint,
+        "arena_taint_control_plane": cluster.taint_control_plane,
         "arena_registry_address": node_address(registry_host(cluster)),
         "arena_kubeconfig": str(kubeconfig),
     }
