@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from arena_install import paths
 from arena_install.errors import ArenaError, ConfigError, StepError, TimedOutError
-from arena_install.events import Emit, Event, Outcome, Step, step
+from arena_install.events import Emit, Outcome, Step, step
 from arena_install.inventory.cluster import Cluster
 from arena_install.stack import ledger, pods, prepare, ready
 from arena_install.stack.api import Api
@@ -96,10 +96,9 @@ def install(
                 fix=f"components are: {', '.join(rows)}",
             )
     wanted = {name: inputs_of(rows[name], cluster, resolved) for name in order(names, rows)}
-    folder = evidence or paths.state_dir(cluster.name) / "evidence"
     api = Api(kubeconfig)
     try:
-        return asyncio.run(_all(_Job(cluster, api, wanted, emit, folder), resolved.program("helm")))
+        return asyncio.run(_all(_Job(cluster, api, wanted, emit, evidence), resolved.program("helm")))
     finally:
         api.close()
 
@@ -122,7 +121,9 @@ async def _all(job: _Job, helm: Path) -> dict[str, Result]:
 class _Job:
     """One installation of several components."""
 
-    def __init__(self, cluster: Cluster, api: Api, wanted: Mapping[str, Inputs], emit: Emit, evidence: Path) -> None:
+    def __init__(
+        self, cluster: Cluster, api: Api, wanted: Mapping[str, Inputs], emit: Emit, evidence: Path | None
+    ) -> None:
         self.cluster, self.api, self.wanted, self.emit, self.evidence = cluster, api, wanted, emit, evidence
         self.helm: Helm | None = None
         self.entries: dict[str, Entry] = {}
@@ -282,7 +283,8 @@ class _Job:
 
     def _capture(self, name: str, why: str) -> tuple[Path, list[pods.PodState]]:
         component = self.wanted[name].component
-        folder = self.evidence / f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
+        base = self.evidence or paths.state_dir(self.cluster.name) / "evidence"
+        folder = base / f"{name}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}"
         summary = {
             "component": name, "why": why, "entry": self.entries.get(name),
             "revisions": [vars(row) for row in self.history(name)],
@@ -345,7 +347,3 @@ def _refs(api: Api, objects: Iterable[Mapping[str, Any]], namespace: str) -> tup
         home = inside if api.namespaced(obj["apiVersion"], obj["kind"]) else ""
         refs.append(Ref(obj["apiVersion"], obj["kind"], metadata["name"], home))
     return tuple(refs)
-
-
-def warn(emit: Emit, name: str, text: str) -> None:
-    emit(Event("warning", f"component/{name}", text))
