@@ -35,6 +35,7 @@ class Context:
         self.deadline = time.monotonic() + check.timeout
         self.abandoned = threading.Event()
         self._evidence: list[str] = []
+        self._said = ""
 
     @property
     def label(self) -> str:
@@ -46,6 +47,10 @@ class Context:
         return tuple(self._evidence)
 
     def progress(self, text: str, **data: Any) -> None:
+        """Say what is being waited for; the same text again is not news."""
+        if text == self._said:
+            return
+        self._said = text
         self.session.emit(Event("progress", f"verify/{self.check.id}", text, data=data))
 
     def save(self, name: str, content: str | Object | list[Any]) -> str:

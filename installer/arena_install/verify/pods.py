@@ -44,9 +44,10 @@ def manifest(
     payload: str = "",
     volumes: Sequence[tuple[Object, str]] = (),
     labels: Mapping[str, str] | None = None,
+    port: int = 0,
 ) -> Object:
     """A pod that runs once. node: must run there, whatever its taints. payload: ConfigMap mounted at /payload.
-    volumes: (volume source, mount path) pairs."""
+    volumes: (volume source, mount path) pairs. port: where it answers HTTP once it is ready."""
     pairs = [*volumes, *([({"configMap": {"name": payload}}, "/payload")] if payload else [])]
     limits = {"memory": "512Mi"} | ({GPU: str(gpus)} if gpus else {})
     container: Object = {
@@ -59,6 +60,8 @@ def manifest(
         "securityContext": container_security(),
         "volumeMounts": [{"name": f"v{i}", "mountPath": path} for i, (_, path) in enumerate(pairs)],
     }
+    if port:
+        container["readinessProbe"] = {"httpGet": {"path": "/", "port": port}, "periodSeconds": 1}
     spec: Object = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,

@@ -123,5 +123,5 @@ def _manifest(ctx: Context, name: str, node: str, payload: str) -> Object:
     container = pod["spec"]["containers"][0]
     container["securityContext"] = {"privileged": True}
     mount = next(mount for mount in container["volumeMounts"] if mount["mountPath"] == "/host")
-    mount |= {"readOnly": True, "mountPropagation": "HostToContainer"}
+    mount["readOnly"] = True
     return pod

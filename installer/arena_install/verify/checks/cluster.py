@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from arena_install.errors import TimedOutError
 from arena_install.verify.context import Context
 from arena_install.verify.kube import Object
 from arena_install.verify.model import Outcome, failed, passed
@@ -151,7 +152,7 @@ def system_pods(ctx: Context) -> Outcome:
 
     try:
         good = ctx.wait(look, "the platform's pods to be ready", seconds=30, every=2)
-    except Exception:
+    except TimedOutError:
         bad = [pod for pod in _platform_pods(ctx) if _unready(pod)]
         if not bad:
             raise

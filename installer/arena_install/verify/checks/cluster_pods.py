@@ -56,7 +56,7 @@ def network(ctx: Context) -> Outcome:
     namespace = ctx.session.workspaces.get("restricted")
     nodes = [node["metadata"]["name"] for node in ctx.session.nodes()]
     labels = {"app": "echo"}
-    serve = f"echo $NAME > /www/index.html && exec httpd -f -p {_PORT} -h /www"
+    serve = f"echo $NAME > /www/index.html && exec busybox httpd -f -p {_PORT} -h /www"
     folder: tuple[Object, str] = ({"emptyDir": {}}, "/www")
     servers = [
         pods.manifest(
@@ -68,6 +68,7 @@ def network(ctx: Context) -> Outcome:
             env={"NAME": node},
             labels=labels,
             volumes=[folder],
+            port=_PORT,
         )
         for i, node in enumerate(nodes)
     ]
@@ -117,7 +118,7 @@ def _client(index: int, nodes: list[str], addresses: list[str], vip: str) -> str
     """A script that prints "try FROM TO WANTED GOT"; every pair up to 12 nodes, then the next six in a ring."""
     count = len(nodes)
     others = range(count) if count <= 12 else [(index + step) % count for step in range(7)]
-    lines = ['ask() { got=$(wget -q -T 5 -O - "http://$3" 2>/dev/null); echo "try $1 $2 $4 $got"; }']
+    lines = ['ask() { got=$(busybox wget -q -T 5 -O - "http://$3" 2>/dev/null); echo "try $1 $2 $4 $got"; }']
     lines += [f"ask {nodes[index]} {nodes[i]} {addresses[i]}:{_PORT} {nodes[i]}" for i in others]
     lines += [f"ask {nodes[index]} service {vip}:80 any"] * 2 + [f"ask {nodes[index]} service echo:80 any", "exit 0"]
     return "\n".join(lines)

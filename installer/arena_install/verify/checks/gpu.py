@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from arena_install.errors import ArenaError
+from arena_install.errors import ArenaError, TimedOutError
 from arena_install.verify import pods
 from arena_install.verify.context import Context
 from arena_install.verify.diagnosis import first_broken
@@ -36,8 +36,8 @@ def device_plugin(ctx: Context) -> Outcome:
         return None if any(bad(node) for node in nodes) else nodes
 
     try:  # a plugin that has just started needs a moment to register
-        nodes = ctx.wait(look, "the device plugin to register", seconds=45, every=2)
-    except Exception:
+        nodes = ctx.wait(look, "the device plugin to register", seconds=45 if _plugin_pods(ctx) else 0, every=2)
+    except TimedOutError:
         nodes = ctx.session.gpu_nodes()
         problems = [problem for node in nodes if (problem := bad(node))]
         if not problems:
@@ -49,7 +49,8 @@ def device_plugin(ctx: Context) -> Outcome:
             meta = pod["metadata"]
             ctx.save(f"logs/{meta['name']}.log", ctx.kube.logs(meta["namespace"], meta["name"], tail=200))
         cause, fix = _plugin_cause(plugin, nodes, problems), _plugin_fix(plugin)
-        return failed(expected, "; ".join(problems), **_diagnosed(ctx, cause, fix))
+        told = _diagnosed(ctx, cause, fix) if plugin else {"cause": cause, "fix": fix}
+        return failed(expected, "; ".join(problems), **told)
     return passed(expected, ", ".join(f"{n['metadata']['name']}: {capacity(n)}" for n in nodes))
 
 
@@ -150,7 +151,7 @@ def gpu_labels(ctx: Context) -> Outcome:
         try:
             ctx.wait(lambda: True if not look() else None, "the labels to appear", seconds=75, every=5)
             problems = []
-        except Exception:
+        except TimedOutError:
             problems = problems_of_labels(ctx)
     labels = {
         node["metadata"]["name"]: {

@@ -203,11 +203,13 @@ def none_unasked(ctx: Context) -> Outcome:
                 )
             )
     logs = pods.run_all(ctx, namespace, made)
+    ctx.save("seen.json", {about[name]: records(log, "gpus") for name, log in logs.items()})
     problems = []
     for name, log in logs.items():
         heard = (records(log, "gpus") or [{"uuids": ["?"], "devices": []}])[-1]
         if heard["uuids"] or heard["devices"]:
-            problems.append(f"{about[name]}: sees {', '.join([*heard['uuids'], *heard['devices']])}")
+            nodes = f" and {len(heard['devices'])} device nodes" if heard["devices"] else ""
+            problems.append(f"{about[name]}: sees {len(heard['uuids'])} GPUs{nodes}")
     expected = "NVML lists no GPU and /dev has none, also with NVIDIA_VISIBLE_DEVICES=all"
     if problems:
         return failed(

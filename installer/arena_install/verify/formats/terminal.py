@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
@@ -20,7 +20,8 @@ def render(report: Report, console: Console, folder: Path | None = None) -> None
     """Print the report. folder: where it was written, named at the end."""
     console.print()
     console.print(_head(report))
-    console.print(_lines(report))
+    for line in _lines(report, min(console.width, 140)):
+        console.print(line, soft_wrap=True)
     for result in report.roots:
         console.print()
         _explain(result, console, folder)
@@ -64,21 +65,22 @@ def _head(report: Report) -> Text:
     return head
 
 
-def _lines(report: Report) -> Table:
-    table = Table(box=None, show_header=False, padding=(0, 1, 0, 0), expand=False)
-    table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="ellipsis", no_wrap=True, ratio=1)
-    table.add_column(justify="right", no_wrap=True, style="dim")
+def _lines(report: Report, width: int) -> Iterator[Text]:
+    """One line for each check: mark, id, what was seen (cut to the width), time."""
+    ids = max((len(result.id) for result in report.results), default=0)
+    room = max(20, width - ids - 12)
     for result in report.results:
         mark, style = _MARKS[result.status]
         outcome = result.outcome
         said = outcome.observed if result.status == "pass" else (outcome.cause or outcome.observed)
         line = _plain(said).splitlines()[0] if said else ""
-        table.add_row(
-            Text(mark, style), result.id, Text(line, "dim" if result.status == "pass" else ""), span(result.seconds)
+        line = line if len(line) <= room else line[: room - 1] + "…"
+        yield Text.assemble(
+            (mark, style),
+            f" {result.id:<{ids}}  ",
+            (f"{line:<{room}}", "dim" if result.status == "pass" else ""),
+            (f" {span(result.seconds):>6}", "dim"),
         )
-    return table
 
 
 def _explain(result: Result, console: Console, folder: Path | None) -> None:
