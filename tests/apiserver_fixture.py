@@ -9,15 +9,19 @@ skipped and say so.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import shutil
+import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ from arena_install.events import ignore
 from arena_install.inventory.config import Config
 from arena_install.stack.api import Api, ApiError
 
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _TOKEN = "loopback-test-token"  # of a server that lives as long as one test session
 
 
@@ -119,8 +124,10 @@ class ControlPlane:
         path = binary(name)
         assert path is not None, f"no {name} on this machine"
         log = (self.folder / f"{name}.log").open("wb")
-        # In the test's own process group: whatever ends the test ends these too.
-        self.processes.append(subprocess.Popen([str(path), *arguments], stdout=log, stderr=log, cwd=self.folder))
+        # Whatever ends the test ends these too: SIGKILL for them when their parent dies (PR_SET_PDEATHSIG).
+        end = partial(_LIBC.prctl, 1, signal.SIGKILL) if _LIBC else None
+        command = [str(path), *arguments]
+        self.processes.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, preexec_fn=end))
 
     def _await(self) -> None:
         deadline = time.monotonic() + 60
