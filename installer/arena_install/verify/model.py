@@ -154,8 +154,10 @@ class Report:
 
     @property
     def roots(self) -> tuple[Result, ...]:
-        """The unmet results to look into; what was only skipped because of one of them is in `blocked`."""
-        return tuple(result for result in self.unmet if not result.blocked_by)
+        """The unmet results to look into. Not among them: what was skipped because of one of them (see `blocked`), and
+        what an interruption kept from running."""
+        cut_off = self.interrupted and "skip"
+        return tuple(result for result in self.unmet if not result.blocked_by and result.status != cut_off)
 
     @property
     def blocked(self) -> tuple[Result, ...]:

@@ -200,12 +200,13 @@ def capture(ctx: Context, namespace: str) -> None:
                     ctx.save(f"logs/{name}{suffix}.log", log)
         mine = {pod["metadata"]["name"] for pod in pods}
         events = [e for e in ctx.kube.items(namespaced("events", namespace)) if e["involvedObject"].get("name") in mine]
-        ctx.save("events.txt", "".join(_event_line(event) for event in events) or "no events\n")
+        ctx.save("events.txt", "".join(event_line(event) for event in events) or "no events\n")
     except ArenaError as error:
         ctx.save("capture-error.txt", f"{error}\n")
 
 
-def _event_line(event: Object) -> str:
+def event_line(event: Object) -> str:
+    """One line about an event, as `kubectl get events` has it."""
     when = event.get("lastTimestamp") or event.get("eventTime") or ""
     about = event["involvedObject"]
     who = f"{about.get('kind')}/{about.get('name')}"

@@ -18,6 +18,7 @@ from arena_install.errors import ArenaError
 from arena_install.events import Emit, Event, step
 from arena_install.verify import environment, needs, pods, registry
 from arena_install.verify.kube import Kube
+from arena_install.verify.leftovers import capture_rest
 from arena_install.verify.model import Check, Environment, Report
 from arena_install.verify.runner import Runner
 from arena_install.verify.session import Session
@@ -117,6 +118,7 @@ def _clean_up(session: Session, emit: Emit) -> list[str]:
     with step(emit, "verify/cleanup", "removing " + ", ".join(session.workspaces.made)) as handle:
         session.cancelled.set()
         try:
+            capture_rest(session)
             problems = session.workspaces.close()
         except KeyboardInterrupt:
             problems = [f"cleaning up was interrupted; kubectl delete namespace {' '.join(session.workspaces.made)}"]

@@ -209,6 +209,11 @@ def test_a_skip_is_never_in_the_count_of_passes() -> None:
     assert [result.status for result in report.unmet] == ["skip"]
 
 
+def test_an_interruption_is_one_thing_to_tell_not_many() -> None:
+    report = report_of(done(bad), done(skipped("the run was interrupted")), interrupted=True)
+    assert [result.status for result in report.roots] == ["fail"]
+
+
 def test_suites_bring_what_their_checks_need(make_check: Make) -> None:
     checks = {
         check.id: check

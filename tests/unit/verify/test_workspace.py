@@ -13,6 +13,7 @@ from arena_install.verify import pods, readers
 from arena_install.verify.checks import gpu_pods, training
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import ApiError, Kube, namespaced
+from arena_install.verify.leftovers import capture_rest
 from arena_install.verify.session import Session
 from arena_install.verify.workspace import Workspaces
 
@@ -123,6 +124,17 @@ def test_a_stuck_pod_is_explained_with_evidence(
     assert "no such image example.com/broken:1" in caught.value.why
     assert "gpu.test/pods.yaml" in context.evidence
     assert "ImagePullBackOff" in (context.session.evidence / "gpu.test/pods.yaml").read_text()
+
+
+def test_what_is_left_is_saved_before_it_goes(context: Context) -> None:
+    namespace = context.session.workspaces.get("baseline")
+    pod = pods.manifest(context, "p", pods.BUSYBOX, ["true"], env={"DB_PASSWORD": "hunter2"})
+    pods.create(context, namespace, [pod])
+    context.session.facts = replace(context.facts, pytorchjobs=False)
+    capture_rest(context.session)
+    saved = (context.session.evidence / "run" / namespace / "pods.yaml").read_text()
+    assert "arena-install.local/check: gpu.test" in saved
+    assert "hunter2" not in saved
 
 
 def test_gpus_that_jobs_hold_are_not_free(context: Context, control_plane: ControlPlane) -> None:
