@@ -125,3 +125,38 @@ def test_whole_playbook_by_hand_changes_nothing(first: subprocess.CompletedProce
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
     recap = [line for line in done.stdout.splitlines() if "changed=" in line]
     assert len(recap) >= 3 and all("changed=0" in line and "failed=0" in line for line in recap), "\n".join(recap)
+
+
+def shell(host: str, command: str) -> str:
+    done = arena("lab", "shell", NAME, host, "--", command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_every_image_came_from_the_local_registry(first: subprocess.CompletedProcess[str], state: Path) -> None:
+    """The registry's own log names every manifest that nodes asked for; what runs is among them."""
+    log = shell("cp1", "journalctl -u arena-registry --no-pager -o cat")
+    locked = json.loads((cluster_folder(state) / "resolved.lock.json").read_text())["images"]
+    pods = json.loads(kubectl(state, "get", "pods", "-A", "-o", "json"))["items"]
+    used = {container["image"] for pod in pods for container in pod["spec"]["containers"]}
+    for reference in used:
+        repository, _, tag = reference.rpartition(":")
+        asked = [line for line in log.splitlines() if f"/v2/{repository}/manifests/" in line and "containerd" in line]
+        assert any(tag in line or locked[reference]["manifest"] in line for line in asked), reference
+
+
+def test_a_fourth_host_is_all_that_is_touched(first: subprocess.CompletedProcess[str], state: Path) -> None:
+    """Add a worker: `up` changes it and the control plane (which mints the token); w1 and w2 keep every file as it was."""
+    watched = "find /etc /usr /opt /var/lib/arena-install /var/lib/kubelet/config.yaml -newer /run/before -type f | sort"
+    for host in ("w1", "w2"):
+        shell(host, "touch /run/before && sleep 1")
+    added = arena("lab", "up", NAME, "--workers", "3")
+    assert added.returncode == 0, added.stdout + added.stderr
+    planned = json.loads(arena("plan", "--name", NAME, "--json").stdout)
+    assert {action["host"] for action in planned["roles"]} == {f"{NAME}-w3"}
+    done = arena("up", "--name", NAME, "--verify", "quick")
+    assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+    for host in ("w1", "w2"):
+        assert shell(host, watched) == ""
+    nodes = json.loads(kubectl(state, "get", "nodes", "-o", "json"))["items"]
+    assert sorted(int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)) for node in nodes) == [0, 4, 4, 4]

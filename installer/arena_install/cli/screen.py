@@ -109,8 +109,7 @@ class Screen:
             (f" {mark} ", style), (f"{_GROUPS.get(group, group):<9}", "dim"), (f"{name or group:<34}", "bold" if event.outcome == "failed" else ""),
             (f"{span(seconds):>8}  ", "cyan"), (event.text, "dim" if event.outcome != "failed" else "red"),
         )
-        line.no_wrap, line.overflow = True, "ellipsis"
-        self._print(line)
+        self.console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
 
     def _plain(self, event: Event, text: str) -> None:
         clock = time.strftime("%H:%M:%S", time.localtime(event.time))
