@@ -25,7 +25,10 @@ class ArenaError(Exception):
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
-        lines = [head, *(f"  why: {line}" if i == 0 else f"       {line}" for i, line in enumerate(self._lines(self.why)))]
+        lines = [
+            head,
+            *(f"  why: {line}" if i == 0 else f"       {line}" for i, line in enumerate(self._lines(self.why))),
+        ]
         lines += [f"  fix: {line}" if i == 0 else f"       {line}" for i, line in enumerate(self._lines(self.fix))]
         return "\n".join(lines)
 

@@ -66,7 +66,14 @@ def step(emit: Emit, name: str, text: str = "") -> Iterator[Step]:
     try:
         yield handle
     except BaseException as error:
-        emit(Event("end", name, str(error).splitlines()[0] if str(error) else type(error).__name__, "failed",
-                   {"seconds": time.monotonic() - started}))
+        emit(
+            Event(
+                "end",
+                name,
+                str(error).splitlines()[0] if str(error) else type(error).__name__,
+                "failed",
+                {"seconds": time.monotonic() - started},
+            )
+        )
         raise
     emit(Event("end", name, handle.text, handle.outcome, {"seconds": time.monotonic() - started}))

@@ -29,7 +29,7 @@ def state_dir(cluster: str) -> Path:
 
 
 def data_dir() -> Path:
-    """Folder holding roles/, playbooks/, charts/ and components.lock.yaml: the checkout's root, or the wheel's data/."""
+    """Holds roles/, playbooks/, charts/ and components.lock.yaml: the checkout's root, or the wheel's data/."""
     packed = _PACKAGE / "data"
     return packed if packed.is_dir() else _PACKAGE.parents[1]
 

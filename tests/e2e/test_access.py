@@ -32,7 +32,9 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         subprocess.run(command, check=True, cwd=folder)
     wheel = next(folder.glob("*.whl"))
     subprocess.run(
-        [uv, "pip", "install", "--quiet", "--python", str(folder / "venv/bin/python"), str(wheel)], check=True, cwd=folder
+        [uv, "pip", "install", "--quiet", "--python", str(folder / "venv/bin/python"), str(wheel)],
+        check=True,
+        cwd=folder,
     )
     return folder / "venv/bin/arena-install"
 
@@ -43,7 +45,20 @@ def place(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     folder = tmp_path_factory.mktemp("state")
     os.environ["ARENA_INSTALL_STATE"] = str(folder)
     try:
-        made = run(installed, "lab", "up", NAME, "--workers", "1", "--user", "op", "--sudo-password", "--port", "2222", "--jump")
+        made = run(
+            installed,
+            "lab",
+            "up",
+            NAME,
+            "--workers",
+            "1",
+            "--user",
+            "op",
+            "--sudo-password",
+            "--port",
+            "2222",
+            "--jump",
+        )
         assert made.returncode == 0, made.stdout + made.stderr
         yield folder
     finally:
@@ -55,7 +70,13 @@ def place(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 def run(command: Path, *arguments: str, timeout: float = 3000) -> subprocess.CompletedProcess[str]:
     environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
     return subprocess.run(
-        [str(command), *arguments], text=True, capture_output=True, timeout=timeout, check=False, cwd="/", env=environment
+        [str(command), *arguments],
+        text=True,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
+        cwd="/",
+        env=environment,
     )
 
 
@@ -94,7 +115,15 @@ def test_down_leaves_the_hosts_and_only_them(installed: Path, place: Path) -> No
     inventory = place / "labs" / NAME / "hosts.ini"
     done = run(installed, "down", "-i", str(inventory), "--yes")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
-    left = run(installed, "lab", "shell", NAME, "w1", "--", "ls -A /var/lib/arena-install /etc/kubernetes /usr/local/bin 2>/dev/null")
+    left = run(
+        installed,
+        "lab",
+        "shell",
+        NAME,
+        "w1",
+        "--",
+        "ls -A /var/lib/arena-install /etc/kubernetes /usr/local/bin 2>/dev/null",
+    )
     assert "kubelet" not in left.stdout and "roles" not in left.stdout
     refused = run(installed, "down", "-i", str(inventory), "--yes")
     assert refused.returncode == 1 and "no host has a ledger" in refused.stderr

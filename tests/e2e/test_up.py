@@ -20,7 +20,11 @@ NAME = f"t-up-{uuid.uuid4().hex[:4]}"
 def arena(*arguments: str, timeout: float = 3600) -> subprocess.CompletedProcess[str]:
     """Run `arena-install` as a user would, showing plain progress."""
     return subprocess.run(
-        [sys.executable, "-m", "arena_install", *arguments], text=True, capture_output=True, timeout=timeout, check=False
+        [sys.executable, "-m", "arena_install", *arguments],
+        text=True,
+        capture_output=True,
+        timeout=timeout,
+        check=False,
     )
 
 
@@ -35,7 +39,9 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         removed = arena("lab", "down", NAME, "--yes")
         del os.environ["ARENA_INSTALL_STATE"]
         assert removed.returncode == 0, removed.stdout + removed.stderr
-        left = subprocess.run(["podman", "ps", "-a", "-q", "--filter", f"label=arena-install.lab={NAME}"], capture_output=True, text=True)
+        left = subprocess.run(
+            ["podman", "ps", "-a", "-q", "--filter", f"label=arena-install.lab={NAME}"], capture_output=True, text=True
+        )
         assert left.stdout == ""
 
 
@@ -53,7 +59,10 @@ def cluster_folder(state: Path) -> Path:
 def kubectl(state: Path, *arguments: str) -> str:
     tool = Path(sys.executable).parent / "kubectl"
     done = subprocess.run(
-        [str(tool), "--kubeconfig", str(cluster_folder(state) / "kubeconfig"), *arguments], capture_output=True, text=True, check=True
+        [str(tool), "--kubeconfig", str(cluster_folder(state) / "kubeconfig"), *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return done.stdout
 
@@ -146,8 +155,10 @@ def test_every_image_came_from_the_local_registry(first: subprocess.CompletedPro
 
 
 def test_a_fourth_host_is_all_that_is_touched(first: subprocess.CompletedProcess[str], state: Path) -> None:
-    """Add a worker: `up` changes it and the control plane (which mints the token); w1 and w2 keep every file as it was."""
-    watched = "find /etc /usr /opt /var/lib/arena-install /var/lib/kubelet/config.yaml -newer /run/before -type f | sort"
+    """Add a worker: `up` changes it and the control plane, which mints the token; w1 and w2 keep every file."""
+    watched = (
+        "find /etc /usr /opt /var/lib/arena-install /var/lib/kubelet/config.yaml -newer /run/before -type f | sort"
+    )
     for host in ("w1", "w2"):
         shell(host, "touch /run/before && sleep 1")
     added = arena("lab", "up", NAME, "--workers", "3")

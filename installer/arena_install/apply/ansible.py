@@ -172,7 +172,9 @@ class _Tracker:
             self.outcome.changed[host] = self.outcome.changed.get(host, 0) + 1
             self._log("changed", event)
         elif kind == "retry":
-            self._emit(Event("waiting", f"role/{self._role}", f"{event['host']}: {event['task']} ({event.get('attempt')})"))
+            self._emit(
+                Event("waiting", f"role/{self._role}", f"{event['host']}: {event['task']} ({event.get('attempt')})")
+            )
         elif kind in ("failed", "unreachable") and not event.get("ignored"):
             self._failed = True
             self.outcome.failures.append(event)

@@ -9,10 +9,14 @@ import typer
 
 Inventory = Annotated[
     Path | None,
-    typer.Option("-i", "--inventory", help="Ansible inventory of the hosts (hosts.ini). Without it: a lab on this machine."),
+    typer.Option(
+        "-i", "--inventory", help="Ansible inventory of the hosts (hosts.ini). Without it: a lab on this machine."
+    ),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("-c", "--config", help="cluster.yaml, typed and optional.")]
-Profile = Annotated[str | None, typer.Option(help="What to install: minimal or full (default: cluster.yaml's, else minimal).")]
+Profile = Annotated[
+    str | None, typer.Option(help="What to install: minimal or full (default: cluster.yaml's, else minimal).")
+]
 Only = Annotated[list[str] | None, typer.Option(help="Only these cluster components (repeat).")]
 Skip = Annotated[list[str] | None, typer.Option(help="All but these cluster components (repeat).")]
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]

@@ -17,7 +17,9 @@ def plan(
     skip: options.Skip = None,
     name: options.Name = "lab",
     explain: Annotated[bool, typer.Option("--explain", help="Show every setting and where it came from.")] = False,
-    detailed_exitcode: Annotated[bool, typer.Option("--detailed-exitcode", help="Exit 4 when there are changes.")] = False,
+    detailed_exitcode: Annotated[
+        bool, typer.Option("--detailed-exitcode", help="Exit 4 when there are changes.")
+    ] = False,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:

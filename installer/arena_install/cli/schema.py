@@ -9,7 +9,9 @@ import typer
 
 
 def schema(
-    what: Annotated[str, typer.Argument(help="config: JSON schema of cluster.yaml. commands: verbs, options, exit codes.")] = "commands",
+    what: Annotated[
+        str, typer.Argument(help="config: JSON schema of cluster.yaml. commands: verbs, options, exit codes.")
+    ] = "commands",
 ) -> None:
     """Print the JSON schema of cluster.yaml, or the commands with their options and exit codes."""
     if what == "config":
@@ -48,7 +50,12 @@ def _describe(group: Any) -> dict[str, Any]:
         described[name] = {
             "help": (command.help or "").strip().splitlines()[0],
             "parameters": [
-                {"names": list(p.opts), "help": getattr(p, "help", None) or "", "required": p.required, "repeat": bool(getattr(p, "multiple", False))}
+                {
+                    "names": list(p.opts),
+                    "help": getattr(p, "help", None) or "",
+                    "required": p.required,
+                    "repeat": bool(getattr(p, "multiple", False)),
+                }
                 for p in command.params
                 if p.name != "help"
             ],

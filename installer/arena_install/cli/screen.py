@@ -106,8 +106,11 @@ class Screen:
             self._plain(event, f"{event.outcome} {span(seconds)} {event.text}".rstrip())
             return
         line = Text.assemble(
-            (f" {mark} ", style), (f"{_GROUPS.get(group, group):<9}", "dim"), (f"{name or group:<34}", "bold" if event.outcome == "failed" else ""),
-            (f"{span(seconds):>8}  ", "cyan"), (event.text, "dim" if event.outcome != "failed" else "red"),
+            (f" {mark} ", style),
+            (f"{_GROUPS.get(group, group):<9}", "dim"),
+            (f"{name or group:<34}", "bold" if event.outcome == "failed" else ""),
+            (f"{span(seconds):>8}  ", "cyan"),
+            (event.text, "dim" if event.outcome != "failed" else "red"),
         )
         self.console.print(line, no_wrap=True, overflow="ellipsis", crop=True)
 

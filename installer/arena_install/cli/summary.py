@@ -59,7 +59,7 @@ def tell_up(result: Result, *, as_json: bool) -> None:
             (f"{result.setting.cluster.name}: ", "bold"),
             "nothing to change"
             if result.plan.empty and not result.components
-            else f"{tasks} tasks changed something on {len(result.changed)} hosts, {len(result.components)} components changed",
+            else f"changed: {tasks} tasks on {len(result.changed)} hosts, {len(result.components)} components",
         )
     )
     console.print(f"  kubeconfig  {kubeconfig}", soft_wrap=True)
@@ -84,7 +84,9 @@ def tell_plan(plan: Plan, *, as_json: bool) -> None:
     if plan.components:
         table = _table("component", "", "why")
         for component in plan.components:
-            table.add_row(component.component, "", "not installed by us yet" if component.why == "new" else "its inputs changed")
+            table.add_row(
+                component.component, "", "not installed by us yet" if component.why == "new" else "its inputs changed"
+            )
         console.print(table)
     hosts = len(plan.touched_hosts())
     console.print(
@@ -131,7 +133,10 @@ def tell_findings(facts: Facts, *, as_json: bool) -> int:
         mark = {"error": "✗", "warning": "!", "info": "·"}[finding.severity]
         console.print(Text(f"{mark} {finding.host}: {finding.title}", style))
         if finding.severity != "info":
-            console.print(f"    found     {finding.observed}\n    expected  {finding.expected}\n    fix       {finding.fix}", soft_wrap=True)
+            console.print(
+                f"    found     {finding.observed}\n    expected  {finding.expected}\n    fix       {finding.fix}",
+                soft_wrap=True,
+            )
     if not lost and not errors:
         console.print(f"✓ {len(facts.hosts)} hosts: nothing that stands in the way", style="green")
     return 3 if lost else 1 if errors else 0
@@ -157,16 +162,28 @@ def tell_status(status: Status, *, as_json: bool) -> None:
     if status.components:
         console.print(f"components: {', '.join(sorted(status.components))}", soft_wrap=True)
     console.print(f"last full verification that passed: {status.verified or 'none'}", soft_wrap=True)
-    console.print("as wanted" if status.plan.empty else f"{len(status.plan.roles)} roles, {len(status.plan.components)} components differ: see `arena-install plan`")
+    console.print(
+        "as wanted"
+        if status.plan.empty
+        else f"{len(status.plan.roles)} roles, {len(status.plan.components)} components differ: `arena-install plan`"
+    )
 
 
 def tell_components(roles: Sequence[Role], components: Mapping[str, Any], lock: Lock, *, as_json: bool) -> None:
     if as_json:
         _json(
             {
-                "roles": [{"name": role.name, "title": role.title, "hosts": role.hosts, "needs": role.needs} for role in roles],
+                "roles": [
+                    {"name": role.name, "title": role.title, "hosts": role.hosts, "needs": role.needs} for role in roles
+                ],
                 "components": [
-                    {"name": row.name, "title": row.title, "needs": row.needs, "profiles": row.profiles, "version": lock.version(lock.find(row.chart))}
+                    {
+                        "name": row.name,
+                        "title": row.title,
+                        "needs": row.needs,
+                        "profiles": row.profiles,
+                        "version": lock.version(lock.find(row.chart)),
+                    }
                     for row in components.values()
                 ],
             }
@@ -179,5 +196,7 @@ def tell_components(roles: Sequence[Role], components: Mapping[str, Any], lock: 
     console.print()
     table = _table("cluster component", "what it is", "version", "profiles", "needs")
     for row in components.values():
-        table.add_row(row.name, row.title, lock.version(lock.find(row.chart)), ", ".join(row.profiles), ", ".join(row.needs))
+        table.add_row(
+            row.name, row.title, lock.version(lock.find(row.chart)), ", ".join(row.profiles), ", ".join(row.needs)
+        )
     console.print(table)

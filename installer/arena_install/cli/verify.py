@@ -33,7 +33,9 @@ def verify(
 
     setting = prepare(Wishes(inventory, config, profile, lab=name))
     if not setting.kubeconfig.exists() or not setting.resolved_file.exists():
-        raise ConfigError(f"cluster {setting.cluster.name} was not set up from here", fix="run `arena-install up` first")
+        raise ConfigError(
+            f"cluster {setting.cluster.name} was not set up from here", fix="run `arena-install up` first"
+        )
     known = suites_for(setting.components)
     for wanted in suite or ():
         if wanted not in known:

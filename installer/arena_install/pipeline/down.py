@@ -34,7 +34,13 @@ def down(wishes: Wishes, emit: Emit, run: Path) -> None:
             role.name: [name for name, roles in recorded.items() if role.name in roles] for role in setting.roles
         }
         run_playbook(
-            setting.cluster, "reset.yml", extra, variables.defaults(setting.cluster), run / "ansible", emit, inherit=(held,)
+            setting.cluster,
+            "reset.yml",
+            extra,
+            variables.defaults(setting.cluster),
+            run / "ansible",
+            emit,
+            inherit=(held,),
         )
 
 

@@ -58,7 +58,9 @@ def load_roles(folder: Path) -> tuple[Role, ...]:
         order = TopologicalSorter({name: role.needs for name, role in roles.items()}).static_order()
         return tuple(roles[name] for name in order)
     except CycleError as error:
-        raise ConfigError(f"roles need each other in a circle: {' -> '.join(error.args[1])}", where=str(folder)) from error
+        raise ConfigError(
+            f"roles need each other in a circle: {' -> '.join(error.args[1])}", where=str(folder)
+        ) from error
 
 
 def _role(path: Path, row: Mapping[str, Any]) -> Role:

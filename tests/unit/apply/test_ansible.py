@@ -43,10 +43,13 @@ def tasks(data: Path, text: str) -> None:
 
 
 def test_changes_are_counted_and_reported(data: Path) -> None:
-    tasks(data, """\
+    tasks(
+        data,
+        """\
         - name: Demo | Write
           ansible.builtin.copy: {content: "{{ arena_word }} {{ demo_word }}", dest: "{{ arena_target }}", mode: "0600"}
-        """)
+        """,
+    )
     target = data / "out"
     events: list[Event] = []
     extra = {"arena_word": "from-extra", "arena_target": str(target)}
@@ -55,31 +58,44 @@ def test_changes_are_counted_and_reported(data: Path) -> None:
     assert target.read_text() == "from-extra from-defaults"
     assert (one.changed, two.changed) == ({"here": 1}, {})
     assert [(e.kind, e.outcome) for e in events if e.step == "role/demo" and e.kind in ("start", "end")] == [
-        ("start", ""), ("end", "changed"), ("start", ""), ("end", "ok"),
+        ("start", ""),
+        ("end", "changed"),
+        ("start", ""),
+        ("end", "ok"),
     ]
     assert not (data / "run/vars.json").exists()
 
 
 def test_inventory_wins_over_defaults(data: Path) -> None:
-    tasks(data, """\
+    tasks(
+        data,
+        """\
         - name: Demo | Write
           ansible.builtin.copy: {content: "{{ demo_word }}", dest: "{{ arena_target }}", mode: "0600"}
-        """)
+        """,
+    )
     target = data / "out"
     run_playbook(
         cluster(data, "here ansible_connection=local demo_word=mine"),
-        "site.yml", {"arena_target": str(target)}, {"demo_word": "default"}, data / "run", lambda _: None,
+        "site.yml",
+        {"arena_target": str(target)},
+        {"demo_word": "default"},
+        data / "run",
+        lambda _: None,
     )
     assert target.read_text() == "mine"
 
 
 def test_failure_names_host_task_file_and_line(data: Path) -> None:
-    tasks(data, """\
+    tasks(
+        data,
+        """\
         - name: Demo | First
           ansible.builtin.command: "true"
         - name: Demo | Second
           ansible.builtin.command: sh -c 'echo the-reason >&2; exit 7'
-        """)
+        """,
+    )
     with pytest.raises(StepError) as caught:
         run_playbook(cluster(data), "site.yml", {}, {}, data / "run", lambda _: None)
     text = str(caught.value)
@@ -91,17 +107,25 @@ def test_unreachable_host(data: Path) -> None:
     tasks(data, '- ansible.builtin.command: "true"\n')
     with pytest.raises(UnreachableError) as caught:
         run_playbook(
-            cluster(data, "gone ansible_host=127.0.0.1 ansible_port=1"), "site.yml", {}, {}, data / "run", lambda _: None
+            cluster(data, "gone ansible_host=127.0.0.1 ansible_port=1"),
+            "site.yml",
+            {},
+            {},
+            data / "run",
+            lambda _: None,
         )
     assert caught.value.exit_code == 3 and "gone" in str(caught.value)
 
 
 def test_secrets_censored_by_no_log_stay_out_of_the_run_folder(data: Path) -> None:
-    tasks(data, """\
+    tasks(
+        data,
+        """\
         - name: Demo | Fail
           ansible.builtin.command: sh -c 'echo s3cr3t-word; exit 1'
           no_log: true
-        """)
+        """,
+    )
     with pytest.raises(StepError):
         run_playbook(cluster(data), "site.yml", {}, {}, data / "run", lambda _: None)
     assert not any(b"s3cr3t-word" in path.read_bytes() for path in (data / "run").rglob("*") if path.is_file())
@@ -118,12 +142,16 @@ from arena_install.apply.ansible import run_playbook
 from arena_install.inventory.cluster import Cluster, Host
 from arena_install.inventory.config import Config
 host = Host("here", frozenset(), "here", "")
-run_playbook(Cluster("t", (host,), Config(), pathlib.Path({str(data / 'hosts.ini')!r})), "site.yml", {{}}, {{}},
-             pathlib.Path({str(data / 'run')!r}), lambda e: print(e.kind, flush=True))
+run_playbook(Cluster("t", (host,), Config(), pathlib.Path({str(data / "hosts.ini")!r})), "site.yml", {{}}, {{}},
+             pathlib.Path({str(data / "run")!r}), lambda e: print(e.kind, flush=True))
 """
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "installer"})
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": "installer"}
+    )
     assert parent.stdout and parent.stdout.readline()  # the role has begun
-    children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(parent.pid)], capture_output=True, text=True, check=True)
+    children = subprocess.run(
+        ["ps", "-o", "pid=", "--ppid", str(parent.pid)], capture_output=True, text=True, check=True
+    )
     child = int(children.stdout.split()[0])
     parent.send_signal(signal.SIGKILL)
     parent.wait()

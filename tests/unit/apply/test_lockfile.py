@@ -13,7 +13,11 @@ from arena_install.events import ignore
 
 
 def test_second_writer_is_told_who_holds_it(tmp_path: Path) -> None:
-    with exclusive(tmp_path / "lock", ignore), pytest.raises(TimedOutError) as caught, exclusive(tmp_path / "lock", ignore, 0.3):
+    with (
+        exclusive(tmp_path / "lock", ignore),
+        pytest.raises(TimedOutError) as caught,
+        exclusive(tmp_path / "lock", ignore, 0.3),
+    ):
         pass
     assert "pid" in str(caught.value) and caught.value.exit_code == 5
 

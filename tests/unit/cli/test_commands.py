@@ -16,7 +16,11 @@ VERBS = ("up", "plan", "verify", "status", "doctor", "down", "components", "sche
 def arena(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "arena_install", *arguments],
-        text=True, capture_output=True, timeout=120, check=False, env={**os.environ, **environment},
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, **environment},
     )
 
 
@@ -86,7 +90,10 @@ def test_a_fault_of_ours_is_kept_in_a_file_not_shown(tmp_path: Path) -> None:
         "main.run()\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], text=True, capture_output=True, check=False,
+        [sys.executable, "-c", code],
+        text=True,
+        capture_output=True,
+        check=False,
         env={**os.environ, "ARENA_INSTALL_STATE": str(tmp_path)},
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr and "boom" in done.stderr

@@ -24,8 +24,7 @@ def test_plan(path: Path) -> None:
         None,
     )
     roles = [
-        Role(name, name, tuple(groups), (), (), (), (), Path("/nonexistent"))
-        for name, groups in case["roles"].items()
+        Role(name, name, tuple(groups), (), (), (), (), Path("/nonexistent")) for name, groups in case["roles"].items()
     ]
     records = {
         host: {
