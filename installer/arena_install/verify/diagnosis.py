@@ -49,17 +49,27 @@ _CHAIN = (
     ),
     _Link(
         "NVML",
+        lambda view, *_: f"NVML does not work: {view.nvml_error}" if "mismatch" in view.nvml_error.lower() else "",
+        "on host {node}: the driver was changed under a loaded module; reboot the host",
+    ),
+    _Link(
+        "NVML",
+        lambda view, *_: view.nvml_error if "lost" in view.nvml_error.lower() else "",
+        "on host {node}: dmesg | grep -i xid; a lost GPU comes back with a reset or a reboot, or never",
+    ),
+    _Link(
+        "NVML",
         lambda view, *_: f"NVML does not work: {view.nvml_error}" if view.nvml_error else "",
-        "on host {node}: nvidia-smi; a mismatch of library and module ends with a reboot",
+        "on host {node}: nvidia-smi; dmesg | grep -i -e nvrm -e xid",
     ),
     _Link(
         "NVML",
         lambda view, *_: (
-            ""
-            if len(view.uuids) == len(view.links.get("nodes") or ()) or not view.links.get("nodes")
-            else f"NVML lists {len(view.uuids)} GPUs, /dev has {len(view.links['nodes'])}: one is lost"
+            f"NVML lists {len(view.uuids)} GPUs, /dev has {len(view.links['nodes'])}"
+            if len(view.uuids) != len(view.links["nodes"])
+            else ""
         ),
-        "on host {node}: nvidia-smi; dmesg | grep -i xid; a lost GPU needs a reset or a reboot",
+        "on host {node}: nvidia-smi; ls /dev/nvidia*; dmesg | grep -i xid",
     ),
     _Link(
         "CDI",

@@ -6,11 +6,11 @@ import re
 from typing import Any
 
 from arena_install.errors import TimedOutError
+from arena_install.verify.checks import platform
 from arena_install.verify.context import Context
 from arena_install.verify.kube import Object
 from arena_install.verify.model import Outcome, failed, passed
 from arena_install.verify.registry import check
-from arena_install.verify.workspace import RUN_LABEL
 
 _PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailable")
 
@@ -145,28 +145,29 @@ def _minor(version: str) -> int:
     timeout=60,
 )
 def system_pods(ctx: Context) -> Outcome:
-    expected = "every container of every platform pod is ready"
+    expected = "every container of every platform pod is ready (those for GPUs: see gpu.device-plugin)"
+
+    def mine() -> list[Object]:
+        return [pod for pod in platform.pods(ctx) if not platform.is_for_gpus(pod)]
 
     def look() -> list[Object] | None:
-        return None if [pod for pod in _platform_pods(ctx) if _unready(pod)] else _platform_pods(ctx)
+        found = mine()
+        return None if any(platform.unready(pod) for pod in found) else found
 
     try:
         good = ctx.wait(look, "the platform's pods to be ready", seconds=30, every=2)
     except TimedOutError:
-        bad = [pod for pod in _platform_pods(ctx) if _unready(pod)]
+        bad = [pod for pod in mine() if platform.unready(pod)]
         if not bad:
             raise
-        ctx.save("pods.yaml", bad)
-        for pod in bad:
-            meta = pod["metadata"]
-            for container in pod["spec"]["containers"]:
-                if log := ctx.kube.logs(meta["namespace"], meta["name"], container["name"], tail=100):
-                    ctx.save(f"logs/{meta['namespace']}.{meta['name']}.{container['name']}.log", log)
+        platform.save(ctx, bad)
         meta = bad[0]["metadata"]
         return failed(
             expected,
             f"{len(bad)} pods are not ready",
-            cause="\n".join(f"{p['metadata']['namespace']}/{p['metadata']['name']}: {_unready(p)}" for p in bad),
+            cause="\n".join(
+                f"{p['metadata']['namespace']}/{p['metadata']['name']}: {platform.unready(p)}" for p in bad
+            ),
             fix=f"kubectl -n {meta['namespace']} describe pod {meta['name']}",
         )
     spaces = sorted({pod["metadata"]["namespace"] for pod in good})
@@ -176,31 +177,6 @@ def system_pods(ctx: Context) -> Outcome:
         f"{len(good)} pods ready in {', '.join(spaces)}; {restarts} restarts so far",
         data={"restarts": restarts},
     )
-
-
-def _platform_pods(ctx: Context) -> list[Object]:
-    """Pods of kube-system and of the namespaces that arena-install made, but not those that verify itself makes."""
-    ours = {"kube-system"}
-    for space in ctx.kube.items("/api/v1/namespaces"):
-        labels = space["metadata"].get("labels") or {}
-        if labels.get("app.kubernetes.io/managed-by") == "arena-install" and RUN_LABEL not in labels:
-            ours.add(space["metadata"]["name"])
-    return [pod for pod in ctx.kube.items("/api/v1/pods") if pod["metadata"]["namespace"] in ours]
-
-
-def _unready(pod: Object) -> str:
-    """Why a pod isn't ready, "" when it is or has done its work."""
-    status = pod["status"]
-    if status.get("phase") == "Succeeded":
-        return ""
-    for container in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
-        waiting = container["state"].get("waiting")
-        if waiting and waiting.get("reason") != "PodInitializing":
-            return f"{container['name']}: {waiting.get('reason')} {waiting.get('message', '')}".strip()
-    for condition in status.get("conditions") or []:
-        if condition["type"] in ("Ready", "PodScheduled") and condition["status"] != "True":
-            return " ".join(filter(None, (condition.get("reason"), condition.get("message")))) or "not ready"
-    return "" if status.get("conditions") else f"phase {status.get('phase')}"
 
 
 @check(
@@ -213,7 +189,7 @@ def _unready(pod: Object) -> str:
 def images(ctx: Context) -> Outcome:
     locked: dict[str, Any] = dict(getattr(ctx.session.resolved, "images", None) or {})
     seen: dict[str, set[str]] = {}
-    for pod in _platform_pods(ctx):
+    for pod in platform.pods(ctx):
         status = pod["status"]
         for entry in [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]:
             seen.setdefault(_spec_image(pod, entry["name"]), set()).add(str(entry.get("imageID", "")))

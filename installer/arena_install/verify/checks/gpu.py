@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from arena_install.errors import ArenaError, TimedOutError
-from arena_install.verify import pods
+from arena_install.verify.checks import platform
 from arena_install.verify.context import Context
 from arena_install.verify.diagnosis import first_broken
 from arena_install.verify.kube import Object
@@ -23,57 +23,57 @@ from arena_install.verify.registry import check
     timeout=180,
 )
 def device_plugin(ctx: Context) -> Outcome:
-    expected = f"on every GPU node, allocatable {GPU} equals capacity and is not 0"
-
-    def bad(node: Object) -> str:
-        name, has, gives = node["metadata"]["name"], capacity(node), allocatable(node)
-        if not has:
-            return f"{name} offers no {GPU}"
-        return f"{name}: {has} GPUs, but only {gives} allocatable" if gives != has else ""
+    expected = f"on every GPU node, allocatable {GPU} equals capacity and is not 0; the pods behind it are ready"
 
     def look() -> list[Object] | None:
         nodes = ctx.session.gpu_nodes()
-        return None if any(bad(node) for node in nodes) else nodes
+        return None if _plugin_problems(nodes, platform.for_gpus(ctx)) else nodes
 
-    try:  # a plugin that has just started needs a moment to register
-        nodes = ctx.wait(look, "the device plugin to register", seconds=45 if _plugin_pods(ctx) else 0, every=2)
+    # a plugin that has just started needs a moment to register; where there is none, waiting is in vain
+    patience = 45 if any(platform.is_device_plugin(pod) for pod in platform.for_gpus(ctx)) else 0
+    try:
+        nodes = ctx.wait(look, "the device plugin to register", seconds=patience, every=2)
     except TimedOutError:
-        nodes = ctx.session.gpu_nodes()
-        problems = [problem for node in nodes if (problem := bad(node))]
+        nodes, plugin = ctx.session.gpu_nodes(), platform.for_gpus(ctx)
+        problems = _plugin_problems(nodes, plugin)
         if not problems:
             raise
         ctx.save("nodes.yaml", nodes)
-        plugin = _plugin_pods(ctx)
-        ctx.save("device-plugin-pods.yaml", plugin)
-        for pod in plugin:
-            meta = pod["metadata"]
-            ctx.save(f"logs/{meta['name']}.log", ctx.kube.logs(meta["namespace"], meta["name"], tail=200))
+        platform.save(ctx, plugin)
         cause, fix = _plugin_cause(plugin, nodes, problems), _plugin_fix(plugin)
         told = _diagnosed(ctx, cause, fix) if plugin else {"cause": cause, "fix": fix}
         return failed(expected, "; ".join(problems), **told)
     return passed(expected, ", ".join(f"{n['metadata']['name']}: {capacity(n)}" for n in nodes))
 
 
-def _plugin_pods(ctx: Context) -> list[Object]:
-    return [pod for pod in ctx.kube.items("/api/v1/pods") if "nvidia-device-plugin" in pod["metadata"]["name"]]
+def _plugin_problems(nodes: list[Object], plugin: list[Object]) -> list[str]:
+    problems = []
+    for node in nodes:
+        name, has, gives = node["metadata"]["name"], capacity(node), allocatable(node)
+        if not has:
+            problems.append(f"{name} offers no {GPU}")
+        elif gives != has:
+            problems.append(f"{name}: {has} GPUs, but only {gives} allocatable")
+    return problems + [f"pod {pod['metadata']['name']} is not ready" for pod in plugin if platform.unready(pod)]
 
 
-def _plugin_cause(plugin: list[Object], nodes: list[Object], problems: list[str]) -> str:
-    """The first link that is broken, as far as the API can tell."""
+def _plugin_cause(found: list[Object], nodes: list[Object], problems: list[str]) -> str:
+    """What is wrong, as far as the API can tell."""
+    plugin = [pod for pod in found if platform.is_device_plugin(pod)]
     if not plugin:
         return "no device plugin runs in this cluster"
     there = {pod["spec"].get("nodeName") for pod in plugin}
     if absent := [n["metadata"]["name"] for n in nodes if n["metadata"]["name"] not in there]:
         return f"no device plugin pod runs on {', '.join(absent)} (is the node labelled as a GPU node?)"
-    if broken := [pod for pod in plugin if not pods.running(pod)]:
-        return f"device plugin pod {broken[0]['metadata']['name']} on {broken[0]['spec'].get('nodeName')} is not ready"
+    if broken := [f"{pod['metadata']['name']}: {why}" for pod in found if (why := platform.unready(pod))]:
+        return "\n".join(broken)
     return "the device plugin runs and reports fewer healthy GPUs: " + "; ".join(problems)
 
 
-def _plugin_fix(plugin: list[Object]) -> str:
-    if not plugin:
+def _plugin_fix(found: list[Object]) -> str:
+    if not found:
         return "arena-install up --only nvidia-device-plugin"
-    meta = plugin[0]["metadata"]
+    meta = next((pod for pod in found if platform.unready(pod)), found[0])["metadata"]
     return f"kubectl -n {meta['namespace']} logs {meta['name']}; on the host: nvidia-smi"
 
 

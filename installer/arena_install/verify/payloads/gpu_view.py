@@ -27,12 +27,19 @@ def view() -> dict[str, object]:
         import pynvml  # type: ignore[import-untyped]
 
         pynvml.nvmlInit()
-        handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
-        seen["uuids"] = [_text(pynvml.nvmlDeviceGetUUID(handle)) for handle in handles]
-        seen["names"] = [_text(pynvml.nvmlDeviceGetName(handle)) for handle in handles]
-        seen["memory_mib"] = [int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20 for handle in handles]
         seen["driver"] = _text(pynvml.nvmlSystemGetDriverVersion())
+        uuids, names, memory, errors = [], [], [], []
+        for index in range(pynvml.nvmlDeviceGetCount()):
+            try:  # one GPU that is lost does not hide the others
+                handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+                uuids.append(_text(pynvml.nvmlDeviceGetUUID(handle)))
+                names.append(_text(pynvml.nvmlDeviceGetName(handle)))
+                memory.append(int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20)
+            except pynvml.NVMLError as error:
+                errors.append(f"GPU {index}: {error}")
         pynvml.nvmlShutdown()
+        seen |= {"uuids": uuids, "names": names, "memory_mib": memory}
+        seen["error"] = "; ".join(errors)
     except Exception as error:  # NVML's own errors, or no library at all: both are an answer
         seen["error"] = f"{type(error).__name__}: {error}"
     return seen

@@ -1,0 +1,101 @@
+"""Judgements that checks make from what the cluster says, case by case."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from arena_install.verify.checks import cluster, cluster_pods, gpu, gpu_pods, platform
+
+
+def pod(
+    name: str, *, ready: bool = True, node: str = "w1", waiting: str = "", phase: str = "Running"
+) -> dict[str, Any]:
+    state = {"waiting": {"reason": waiting, "message": "m" * 1000}} if waiting else {"running": {}}
+    return {
+        "metadata": {"name": name, "namespace": "n"},
+        "spec": {"nodeName": "w1", "containers": [{"name": "c", "image": "i"}]},
+        "status": {
+            "phase": phase,
+            "conditions": [{"type": "Ready", "status": str(ready), "reason": "" if ready else "ContainersNotReady"}],
+            "containerStatuses": [{"name": "c", "state": state}],
+        },
+    }
+
+
+def node(name: str, has: int, gives: int) -> dict[str, Any]:
+    amounts = {"capacity": {"nvidia.com/gpu": str(has)}, "allocatable": {"nvidia.com/gpu": str(gives)}}
+    return {"metadata": {"name": name}, "status": amounts}
+
+
+def test_why_a_pod_is_not_ready() -> None:
+    assert platform.unready(pod("a")) == ""
+    assert platform.unready(pod("a", ready=False, phase="Succeeded")) == ""
+    assert platform.unready(pod("a", ready=False)) == "ContainersNotReady"
+    stuck = platform.unready(pod("a", ready=False, waiting="CrashLoopBackOff"))
+    assert stuck.startswith("c: CrashLoopBackOff") and len(stuck) <= 300
+
+
+def test_gpu_pods_are_told_apart() -> None:
+    plugin, discovery = pod("nvidia-device-plugin-x"), pod("nvidia-device-plugin-gpu-feature-discovery-y")
+    assert platform.is_device_plugin(plugin) and not platform.is_device_plugin(discovery)
+    assert platform.is_for_gpus(discovery) and not platform.is_for_gpus(pod("coredns-z"))
+
+
+@pytest.mark.parametrize(
+    ("nodes", "plugin", "cause"),
+    [
+        ([node("w1", 0, 0)], [], "no device plugin runs"),
+        ([node("w1", 4, 4), node("w2", 0, 0)], [pod("nvidia-device-plugin-x")], "runs on w2"),
+        (
+            [node("w1", 0, 0)],
+            [pod("nvidia-device-plugin-x", ready=False, waiting="CrashLoopBackOff")],
+            "CrashLoopBackOff",
+        ),
+        ([node("w1", 4, 3)], [pod("nvidia-device-plugin-x")], "only 3 allocatable"),
+    ],
+)
+def test_why_gpus_are_not_offered(nodes: list[Any], plugin: list[Any], cause: str) -> None:
+    problems = gpu._plugin_problems(nodes, plugin)
+    assert problems
+    assert cause in gpu._plugin_cause(plugin, nodes, problems)
+    assert gpu._plugin_fix(plugin)
+
+
+def test_gpus_seen_and_assigned_are_compared() -> None:
+    def row(seen: list[str], assigned: list[str]) -> dict[str, Any]:
+        return {"pod": "p", "node": "w1", "seen": seen, "assigned": assigned, "error": "NVML is silent"}
+
+    assert gpu_pods.compare([row(["a"], ["a"]), row(["a", "b"], ["b", "a"])]) == []
+    assert gpu_pods.compare([row(["a"], ["b"])]) == ["pod p on w1 sees a, was assigned b"]
+    assert gpu_pods.compare([row([], ["b"])]) == ["pod p on w1 sees no GPU: NVML is silent"]
+    assert gpu_pods.compare([row(["a", "b"], ["a"])]) == ["pod p on w1 sees a, b, was assigned a"]
+
+
+def test_answers_of_the_network_are_judged() -> None:
+    right = ["try a b b b", "try a service any c"]
+    wrong = ["try a b b", "try a b b c", "try a service any"]
+    assert all(cluster_pods._right(line.split()) for line in right)
+    assert not any(cluster_pods._right(line.split()) for line in wrong)
+
+
+def test_every_pair_of_few_nodes_and_a_ring_of_many() -> None:
+    few = cluster_pods._client(1, ["a", "b", "c"], ["1", "2", "3"], "9.9.9.9")
+    assert [f"ask b {name}" in few for name in "abc"] == [True, True, True]
+    names = [f"n{i}" for i in range(50)]
+    many = cluster_pods._client(49, names, names, "9.9.9.9")
+    assert many.count("ask n49 n") == 7
+    assert "ask n49 n0 " in many
+
+
+def test_the_digests_by_which_an_image_may_be_known() -> None:
+    blobs = [
+        {"digest": "sha256:c", "media_type": "application/vnd.oci.image.config.v1+json"},
+        {"digest": "sha256:l", "media_type": "application/vnd.oci.image.layer.v1.tar+zstd"},
+    ]
+    assert cluster._digests({"manifest": "sha256:m", "blobs": blobs}) == {"sha256:m", "sha256:c"}
+
+
+def test_versions_are_compared_by_minor() -> None:
+    assert [cluster._minor(version) for version in ("v1.36.3", "1.9", "rubbish")] == [36, 9, 0]
