@@ -2,7 +2,7 @@
 BIN := .venv/bin
 LAB ?= lab
 
-.PHONY: up down test fast roles e2e lint soak bench wheel clean
+.PHONY: up down test lint fast e2e apiserver labs roles bench wheel clean .setup-test
 .DEFAULT_GOAL := up
 
 up:  ## a lab on this machine: container hosts, Kubernetes, simulated GPUs, a model trained, a report
@@ -12,18 +12,31 @@ up:  ## a lab on this machine: container hosts, Kubernetes, simulated GPUs, a mo
 down:  ## remove that lab without a trace
 	@$(BIN)/arena-install lab down $(LAB) --yes
 
-test: fast e2e  ## set-up and all tests: fast ones first, then a whole cluster in a lab
+test: fast e2e apiserver labs roles  ## set-up and all tests: fast ones first, then real clusters in labs
 
 lint: .setup-test
 	$(BIN)/ruff check installer tests
 	$(BIN)/mypy
 	PYTHONPATH=installer $(BIN)/lint-imports
 
-fast: lint  ## no root, no network, a minute or two
+fast: lint  ## no lab, a few minutes
 	$(BIN)/pytest tests/unit -n 2 -q
 
-e2e: .setup-test  ## a lab of its own: roles, whole cluster, verification, and its removal
-	$(BIN)/pytest tests/e2e -q -x --durations=10
+e2e: .setup-test  ## whole clusters: the newcomer's road, and the wheel over a jump host; builds what is not cached
+	$(BIN)/pytest tests/e2e/test_up.py tests/e2e/test_access.py -q -x --durations=10
+
+apiserver: .setup-test  ## the stack against a real API server on loopback; uses what e2e built
+	$(BIN)/pytest tests/apiserver -q
+
+labs: .setup-test  ## container hosts without a cluster: made, killed, grown, removed
+	$(BIN)/pytest tests/e2e/test_lab_podman.py tests/e2e/test_rootfs.py -q
+
+roles: .setup-test  ## every role on container hosts, twice, and back
+	$(BIN)/pytest tests/roles -q
+
+bench:  ## ratios against other tools, printed; never part of a test
+	@./setup.sh test
+	$(BIN)/python tests/bench/bench.py
 
 .setup-test:
 	@./setup.sh test
