@@ -37,7 +37,8 @@ def bench_help() -> None:
     with tempfile.TemporaryDirectory() as folder:
         hello = Path(folder) / "hello.py"
         hello.write_text(
-            "import typer\napp = typer.Typer()\n@app.command()\ndef main(name: str = 'x') -> None:\n    print(name)\napp()\n"
+            "import typer\napp = typer.Typer()\n\n"
+            "@app.command()\ndef main(name: str = 'x') -> None:\n    print(name)\n\napp()\n"
         )
         got = medians(
             {"ours": f"{BIN}/arena-install --help", "typer": f"{sys.executable} {hello} --help"},
