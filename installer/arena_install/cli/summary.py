@@ -112,7 +112,7 @@ def tell_explanation(config: Config, path: Path | None, *, as_json: bool) -> Non
 def tell_report(report: Report, folder: Path) -> None:
     from arena_install.verify import render_terminal
 
-    render_terminal(report, console)
+    render_terminal(report, console, folder)
 
 
 def tell_findings(facts: Facts, *, as_json: bool) -> int:
