@@ -1,7 +1,7 @@
 # Prints what it removes. Run before the packages go.
 record=/var/lib/arena-install/roles/container_runtime
 ours=$(grep -x containerd "$record/packages" 2>/dev/null)
-drop() { if [ -e "$1" ]; then rm -rf "$1" && echo "$1"; fi; }
+drop() { if [ -e "$1" ] || [ -L "$1" ]; then rm -rf "$1" && echo "$1"; fi; }
 
 if [ -n "$ours" ] && command -v ctr >/dev/null; then
     for task in $(ctr -n k8s.io tasks list -q 2>/dev/null); do
@@ -9,7 +9,7 @@ if [ -n "$ours" ] && command -v ctr >/dev/null; then
         ctr -n k8s.io tasks delete -f "$task" >/dev/null 2>&1
         echo "task $task"
     done
-    systemctl stop containerd.service
+    systemctl stop containerd.service kubepods.slice 2>/dev/null
 fi
 for link in cni0 flannel.1; do
     if ip link show "$link" >/dev/null 2>&1; then ip link delete "$link" && echo "link $link"; fi
@@ -25,5 +25,4 @@ if [ -n "$ours" ]; then
         rmdir "$folder" 2>/dev/null
     done
 fi
-rmdir /etc/cni/net.d /etc/cni /opt/cni/bin /opt/cni 2>/dev/null
 exit 0

@@ -197,6 +197,8 @@ def reset(ledger, check):
         if kind == "sysctl" and state not in ("absent", "unknown"):
             restore_sysctl(name, state)
     shutil.rmtree(ledger.folder)
+    if not os.listdir(os.path.dirname(ledger.folder)):  # the last role: nothing on this host is ours any more
+        shutil.rmtree(ledger.root)
     return done
 
 

@@ -18,7 +18,8 @@ options:
   name: {type: str, required: true}
   files: {type: list, elements: path, default: []}
   running: {type: bool, default: true, description: "false: do not start it, restart it only if it runs"}
-  wait_for_socket: {type: path, description: wait until this socket exists}
+  healthy: {type: list, elements: str, description: command that succeeds when the unit really serves}
+  unhealthy: {type: str, description: what to tell when it does not after a restart}
 """
 
 
@@ -36,11 +37,29 @@ def started_at(state):
     return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + int(state["ActiveEnterTimestampMonotonic"] or 0) / 1e6
 
 
+def is_healthy(module, command, patience):
+    """Whether the command succeeds within `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while command:
+        rc, _, _ = module.run_command(command)
+        if rc == 0:
+            break
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.2)
+    return True
+
+
+def last_words(module, name):
+    _, log, _ = module.run_command(["journalctl", "-u", name, "-n", "15", "--no-pager", "-o", "cat"])
+    return log.strip()
+
+
 def systemctl(module, *arguments):
     rc, out, err = module.run_command(["systemctl"] + list(arguments))
     if rc != 0:
-        _, log, _ = module.run_command(["journalctl", "-u", arguments[-1], "-n", "15", "--no-pager", "-o", "cat"])
-        module.fail_json(msg="systemctl {0}: {1}\n{2}".format(" ".join(arguments), (err or out).strip(), log.strip()), rc=rc)
+        log = last_words(module, arguments[-1])
+        module.fail_json(msg="systemctl {0}: {1}\n{2}".format(" ".join(arguments), (err or out).strip(), log), rc=rc)
 
 
 def main():
@@ -49,7 +68,8 @@ def main():
             "name": {"type": "str", "required": True},
             "files": {"type": "list", "elements": "path", "default": []},
             "running": {"type": "bool", "default": True},
-            "wait_for_socket": {"type": "path"},
+            "healthy": {"type": "list", "elements": "str", "default": []},
+            "unhealthy": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -66,16 +86,14 @@ def main():
         done.append("restart")
     elif given["running"] and not active:
         done.append("start")
+    elif active and not is_healthy(module, given["healthy"], patience=0):
+        done.append("restart")
     if not module.check_mode:
         for verb in done:
             systemctl(module, *([verb] if verb == "daemon-reload" else [verb, name]))
-        socket = given["wait_for_socket"]
-        deadline = time.monotonic() + 30
-        while socket and ("restart" in done or "start" in done) and not os.path.exists(socket):
-            if time.monotonic() > deadline:
-                systemctl(module, "is-active", name)
-                module.fail_json(msg="{0} runs but {1} does not appear after 30 s".format(name, socket))
-            time.sleep(0.1)
+        if {"start", "restart"} & set(done) and not is_healthy(module, given["healthy"], patience=30):
+            log = last_words(module, name)
+            module.fail_json(msg="{0} runs but does not serve. {1}\n{2}".format(name, given["unhealthy"], log))
     module.exit_json(changed=bool(done), done=done)
 
 

@@ -19,9 +19,9 @@ TAINT = "node-role.kubernetes.io/control-plane"
 
 
 def kubectl(module, *arguments):
-    return module.run_command(
-        ["/usr/local/bin/kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--request-timeout=10s", *arguments]
-    )
+    """Without a cache in root's home: nobody would remove it."""
+    command = ["/usr/local/bin/kubectl", "--kubeconfig=/etc/kubernetes/admin.conf", "--request-timeout=10s"]
+    return module.run_command([*command, "--cache-dir=" + module.tmpdir, *arguments])
 
 
 def main():
@@ -37,7 +37,7 @@ def main():
     names = [name.lower() for name in given["names"]]
     deadline = time.monotonic() + given["timeout"]
     while True:
-        rc, out, err = kubectl(module, "get", "nodes", "-o", "json")
+        rc, out, err = kubectl(module, "get", "--raw", "/api/v1/nodes")
         nodes = {node["metadata"]["name"]: node for node in json.loads(out)["items"]} if rc == 0 else {}
         waiting = sorted(set(names) - set(nodes))
         if not waiting or module.check_mode:

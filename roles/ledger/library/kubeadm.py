@@ -80,7 +80,8 @@ class Kubeadm:
         return done
 
     def fail(self, done):
-        said = [line for line in (done.stderr + done.stdout).splitlines() if line.strip()]
+        # Its list of the kernel's options says nothing; why it gave up stands on stderr.
+        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip() and "\x1b[" not in line]
         self.module.fail_json(
             msg="kubeadm {0} failed:\n{1}".format(self.given["action"], "\n".join(said[-25:])), rc=done.returncode
         )
