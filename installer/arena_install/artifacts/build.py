@@ -18,6 +18,7 @@ from typing import Any
 
 from arena_install import paths
 from arena_install.artifacts import charts, child, converters, oci, python
+from arena_install.artifacts.archive import extract
 from arena_install.artifacts.cache import Blob, Cache, Entry
 from arena_install.artifacts.golang import GoBuilder
 from arena_install.artifacts.keys import build_key
@@ -136,7 +137,7 @@ class Builder:
         if archive is None:
             raise StepError(f"npm packed nothing for {name} {version}", where=str(self.cache.log(f"npm-{name}")))
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")
+            extract(tar, folder)
         _NPM[name](folder / "package", out)
 
     # -- charts
