@@ -115,15 +115,25 @@ def test_down_leaves_the_hosts_and_only_them(installed: Path, place: Path) -> No
     inventory = place / "labs" / NAME / "hosts.ini"
     done = run(installed, "down", "-i", str(inventory), "--yes")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
-    left = run(
-        installed,
-        "lab",
-        "shell",
-        NAME,
-        "w1",
-        "--",
-        "ls -A /var/lib/arena-install /etc/kubernetes /usr/local/bin 2>/dev/null",
-    )
-    assert "kubelet" not in left.stdout and "roles" not in left.stdout
+    for host in ("cp1", "w1"):
+        left = subprocess.run(
+            [
+                "podman",
+                "exec",
+                f"{NAME}-{host}",
+                "ls",
+                "-A",
+                "/var/lib",
+                "/etc/kubernetes",
+                "/usr/local/bin",
+                "/etc/containerd",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert left.stdout.startswith("/") or left.stdout, left.stderr
+        for word in ("kubelet", "kubeadm", "arena-install", "config.toml"):
+            assert word not in left.stdout, f"{host}: {left.stdout}"
     refused = run(installed, "down", "-i", str(inventory), "--yes")
     assert refused.returncode == 1 and "no host has a ledger" in refused.stderr

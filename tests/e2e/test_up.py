@@ -144,7 +144,7 @@ def shell(host: str, command: str) -> str:
 
 def test_every_image_came_from_the_local_registry(first: subprocess.CompletedProcess[str], state: Path) -> None:
     """The registry's own log names every manifest that nodes asked for; what runs is among them."""
-    log = shell("cp1", "journalctl -u arena-registry --no-pager -o cat")
+    log = shell("cp1", "journalctl -u docker-registry --no-pager -o cat")
     locked = json.loads((cluster_folder(state) / "resolved.lock.json").read_text())["images"]
     pods = json.loads(kubectl(state, "get", "pods", "-A", "-o", "json"))["items"]
     used = {container["image"] for pod in pods for container in pod["spec"]["containers"]}
