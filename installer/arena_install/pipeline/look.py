@@ -45,11 +45,13 @@ def refuse(facts: Facts, emit: Emit) -> None:
 def plan_from(setting: Setting, facts: Facts) -> Plan:
     """The plan for facts already gathered."""
     cluster = setting.cluster
+    names = setting.names()
     given = {
         **variables.defaults(cluster),
         **variables.fleet(cluster, setting.resolved_file, setting.kubeconfig),
+        "arena_registry_upstreams": sorted({name.partition("/")[0] for name in names if "/" in name}),
     }
-    lock_digests = {name: setting.lock.digest(name) for name in setting.names()}
+    lock_digests = {name: setting.lock.digest(name) for name in names}
     digests = {
         host.name: {
             role.name: input_digest(role, host, given, lock_digests)
