@@ -165,12 +165,12 @@ def test_the_ledger_tells_drift(converged: Site) -> None:
     assert converged.on("w1", f"{look} | diff {folder}/items - || true") == ""
 
 
-def test_a_lost_static_pod_comes_back(converged: Site) -> None:
-    converged.on("cp1", "rm /etc/kubernetes/manifests/kube-scheduler.yaml")
+def test_a_lost_static_pod_and_a_stopped_kubelet_come_back(converged: Site) -> None:
+    converged.on("cp1", "rm /etc/kubernetes/manifests/kube-scheduler.yaml; systemctl stop kubelet")
     only = {"control_plane": [f"{converged.lab.name}-cp1"]}
     roles = [path.parent.name for path in (REPOSITORY / "roles").glob("*/component.yaml")]
     converged.run("site", arena_hosts={name: only.get(name, []) for name in roles})
-    converged.on("cp1", "test -e /etc/kubernetes/manifests/kube-scheduler.yaml")
+    converged.on("cp1", "test -e /etc/kubernetes/manifests/kube-scheduler.yaml && systemctl is-active kubelet")
 
 
 def test_a_killed_run_is_taken_up_again(converged: Site) -> None:
@@ -190,9 +190,20 @@ def test_a_killed_run_is_taken_up_again(converged: Site) -> None:
 def test_reset_leaves_the_hosts_as_found(converged: Site, before: dict[str, list[str]]) -> None:
     converged.run("reset")
     after = converged.snapshot()
+    assert after.keys() == before.keys()
     for host, lines in before.items():
         assert differences(lines, after[host]) == []
     assert set(converged.changed("reset").values()) == {0}  # without a record nothing is touched
+
+
+def test_a_foreign_cluster_is_never_touched(converged: Site) -> None:
+    """Runs after the reset: the hosts are bare again."""
+    converged.on("w1", "mkdir -p /etc/kubernetes && touch /etc/kubernetes/kubelet.conf")
+    before = converged.snapshot()[f"{converged.lab.name}-w1"]
+    process = converged.start("site")
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode != 0 and "did not make" in output
+    assert differences(before, converged.snapshot()[f"{converged.lab.name}-w1"]) == []
 
 
 def differences(before: Sequence[str], after: Sequence[str]) -> list[str]:
@@ -207,3 +218,19 @@ def test_through_a_jump_host_with_a_sudo_password(lab_hosts: MakeLab, tmp_path: 
     site.run("site")
     site.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=90s")
     assert set(site.changed("site").values()) == {0}
+
+
+def test_three_control_planes(lab_hosts: MakeLab, tmp_path: Path) -> None:
+    site = prepare(lab_hosts("ha", control_planes=3), tmp_path)
+    site.run("site")
+    site.kubectl("wait", "node", "--all", "--for=condition=Ready", "--timeout=120s")
+    assert site.on("cp3", "ls /etc/kubernetes/manifests").split() == [
+        "etcd.yaml",
+        "kube-apiserver.yaml",
+        "kube-controller-manager.yaml",
+        "kube-scheduler.yaml",
+    ]
+    assert set(site.changed("site").values()) == {0}
+    site.on("cp3", "systemctl stop kubelet")
+    site.run("site")
+    assert site.on("cp3", "systemctl is-active kubelet") == "active"

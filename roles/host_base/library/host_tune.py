@@ -69,13 +69,18 @@ class Tuner:
     def modules(self, names):
         for name in names:
             if not os.path.isdir("/sys/module/" + name):
-                self.do("load " + name, lambda name=name: subprocess.run(["modprobe", name], check=True, capture_output=True))
+                self.do(
+                    "load " + name,
+                    lambda name=name: subprocess.run(["modprobe", name], check=True, capture_output=True),
+                )
 
     def sysctls(self, wanted):
         for name, value in wanted.items():
             path = "/proc/sys/" + name.replace(".", "/")
             if os.path.exists(path) and text_of(path).split() != str(value).split():
-                self.do("{0} = {1}".format(name, value), lambda path=path, value=value: write(path, "{0}\n".format(value)))
+                self.do(
+                    "{0} = {1}".format(name, value), lambda path=path, value=value: write(path, "{0}\n".format(value))
+                )
 
     def swap_off(self):
         self.edit("/etc/fstab", FSTAB_SWAP.sub(lambda line: MARK + ": " + line.group(0), text_of("/etc/fstab")))

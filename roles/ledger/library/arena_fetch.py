@@ -20,7 +20,7 @@ short_description: fetch files by digest from the cluster's registry
 options:
   registry: {type: str, required: true, description: host:port}
   ca: {type: path, required: true}
-  files: {type: list, elements: dict, required: true, description: "{name, sha256, path, mode}; mode 0755 when left out"}
+  files: {type: list, elements: dict, required: true, description: "{name, sha256, path, mode}; mode is 0755 if absent"}
 """
 
 BLOCK = 1 << 20
@@ -75,7 +75,8 @@ def main():
     if not due or module.check_mode:
         module.exit_json(changed=bool(due), paths=[entry["path"] for entry in due])
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=given["ca"]))
+        urllib.request.ProxyHandler({}),
+        urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=given["ca"])),
     )
     for entry in due:
         url = "https://{0}/v2/arena-install/files/{1}/blobs/sha256:{2}".format(

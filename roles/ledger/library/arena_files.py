@@ -86,7 +86,11 @@ def make(path, old, new):
 
 
 def shown(state):
-    return (state[1] or b"").decode("utf-8", "replace") if state[0] == "file" else "{0} {1}\n".format(state[0], state[1] or "")
+    return (
+        (state[1] or b"").decode("utf-8", "replace")
+        if state[0] == "file"
+        else "{0} {1}\n".format(state[0], state[1] or "")
+    )
 
 
 def main():

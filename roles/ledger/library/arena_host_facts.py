@@ -3,7 +3,8 @@
 
 Returned as the fact `arena_host`: hostname, container (bool: the kernel is somebody else's), cgroup (1 or 2),
 cap_sys_resource (bool: oom_score_adj may be lowered), modules (bool: kernel modules can be loaded), swap (bool),
-time_sync (unit that keeps the clock, or ""), mtu and address of the default route's interface, package_manager.
+time_sync (unit that keeps the clock, or ""), mtu and address of the default route's interface, apt (bool),
+foreign_cluster (bool: part of a Kubernetes cluster that is not ours).
 """
 
 import glob
@@ -66,13 +67,24 @@ def address_to_the_world():
 
 def time_sync():
     for name in TIME_UNITS:
-        if any(glob.glob(folder + "/" + name + ".service") for folder in ("/etc/systemd/system", "/lib/systemd/system")):
+        if any(
+            glob.glob(folder + "/" + name + ".service") for folder in ("/etc/systemd/system", "/lib/systemd/system")
+        ):
             done = subprocess.run(
-                ["systemctl", "show", "-p", "ActiveState", name + ".service"], capture_output=True, text=True, check=False
+                ["systemctl", "show", "-p", "ActiveState", name + ".service"],
+                capture_output=True,
+                text=True,
+                check=False,
             )
             if name == "systemd-timesyncd" or "ActiveState=active" in done.stdout:
                 return name
     return ""
+
+
+def is_foreign():
+    """Whether the host is part of a Kubernetes cluster that is not ours."""
+    marks = ("/etc/kubernetes/kubelet.conf", "/etc/kubernetes/manifests/kube-apiserver.yaml")
+    return any(os.path.exists(path) for path in marks) and not os.path.exists("/var/lib/arena-install/cluster.json")
 
 
 def main():
@@ -90,6 +102,7 @@ def main():
         "mtu": int(text_of("/sys/class/net/" + interface + "/mtu") or 1500) if interface else 1500,
         "address": address_to_the_world(),
         "apt": os.path.exists("/usr/bin/apt-get"),
+        "foreign_cluster": is_foreign(),
     }
     module.exit_json(changed=False, ansible_facts={"arena_host": facts})
 

@@ -230,7 +230,7 @@ def start_units(units):
 def restore_file(ledger, path, state):
     if state.startswith("link -> "):
         clear(path)
-        os.symlink(state[len("link -> "):], path)
+        os.symlink(state[len("link -> ") :], path)
     elif state.startswith("dir "):
         mode, owner = state.split()[1:]
         os.makedirs(path, exist_ok=True)

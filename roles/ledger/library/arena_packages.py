@@ -34,7 +34,9 @@ def installed(module, names):
 
 def lists_are_fresh():
     try:
-        times = [entry.stat().st_mtime for entry in os.scandir(LISTS) if entry.name.endswith(("Packages", "Packages.lz4"))]
+        times = [
+            entry.stat().st_mtime for entry in os.scandir(LISTS) if entry.name.endswith(("Packages", "Packages.lz4"))
+        ]
     except OSError:
         return False
     return bool(times) and max(times) > time.time() - FRESH
@@ -42,7 +44,14 @@ def lists_are_fresh():
 
 def apt(module, *arguments):
     command = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"]
-    command += ["-o", "Dpkg::Options::=--force-confdef", "-o", "Dpkg::Options::=--force-confold", "-o", "Dpkg::Use-Pty=0"]
+    command += [
+        "-o",
+        "Dpkg::Options::=--force-confdef",
+        "-o",
+        "Dpkg::Options::=--force-confold",
+        "-o",
+        "Dpkg::Use-Pty=0",
+    ]
     environment = {"DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
     return module.run_command(command + list(arguments), environ_update=environment)
 
@@ -80,7 +89,9 @@ def main():
             if rc == 0:
                 break
             if attempt == 2 or not updated:
-                module.fail_json(msg="apt-get install {0}: {1}".format(" ".join(missing), (err or out).strip()[-2000:]), rc=rc)
+                module.fail_json(
+                    msg="apt-get install {0}: {1}".format(" ".join(missing), (err or out).strip()[-2000:]), rc=rc
+                )
         found = installed(module, names)
     module.exit_json(changed=bool(missing), installed=missing, versions=found)
 

@@ -25,7 +25,13 @@ options:
 
 def show(module, name):
     rc, out, err = module.run_command(
-        ["systemctl", "show", "-p", "LoadState,UnitFileState,ActiveState,SubState,ActiveEnterTimestampMonotonic,NeedDaemonReload", name]
+        [
+            "systemctl",
+            "show",
+            "-p",
+            "LoadState,UnitFileState,ActiveState,SubState,ActiveEnterTimestampMonotonic,NeedDaemonReload",
+            name,
+        ]
     )
     if rc != 0:
         module.fail_json(msg="systemctl show {0}: {1}".format(name, err.strip()))
@@ -34,7 +40,9 @@ def show(module, name):
 
 def started_at(state):
     """Unix seconds; systemd gives microseconds since boot, on the clock that stands still in suspend."""
-    return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + int(state["ActiveEnterTimestampMonotonic"] or 0) / 1e6
+    return (
+        time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + int(state["ActiveEnterTimestampMonotonic"] or 0) / 1e6
+    )
 
 
 def is_healthy(module, command, patience):

@@ -52,7 +52,9 @@ def main():
         if has != given["taint"]:
             done.append("{0} {1}".format("taint" if given["taint"] else "untaint", name))
             if not module.check_mode:
-                rc, _, err = kubectl(module, "taint", "node", name, TAINT + ":NoSchedule" + ("" if given["taint"] else "-"))
+                rc, _, err = kubectl(
+                    module, "taint", "node", name, TAINT + ":NoSchedule" + ("" if given["taint"] else "-")
+                )
                 if rc != 0:
                     module.fail_json(msg="kubectl taint node {0}: {1}".format(name, err.strip()))
     module.exit_json(changed=bool(done), done=done)

@@ -31,7 +31,10 @@ member: {type: bool, description: whether this host is part of our cluster now}
 
 NOTE = "/var/lib/arena-install/cluster.json"
 KUBERNETES = "/etc/kubernetes"
-MANIFESTS = [KUBERNETES + "/manifests/" + name + ".yaml" for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")]
+MANIFESTS = [
+    KUBERNETES + "/manifests/" + name + ".yaml"
+    for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
+]
 CONFIG = "/run/arena-install-kubeadm.yaml"
 # What a half-done init leaves behind, and its own ports: no reason to refuse to go on.
 HALF_DONE = [
@@ -92,10 +95,9 @@ class Kubeadm:
         note = self.note()
         if member and not note:
             self.module.fail_json(
-                msg="{0} already belongs to a Kubernetes cluster that arena-install did not make ({1} holds its files). "
-                "Take the host out of the inventory, or free it with `kubeadm reset` if that cluster is not needed.".format(
-                    os.uname().nodename, KUBERNETES
-                )
+                msg="{0} already belongs to a Kubernetes cluster that arena-install did not make "
+                "({1} holds its files). Take the host out of the inventory, or free it with `kubeadm reset` if that cluster is of no "
+                "use.".format(os.uname().nodename, KUBERNETES)
             )
         if note.get("name", self.given["cluster"]) != self.given["cluster"]:
             self.module.fail_json(
@@ -127,7 +129,9 @@ class Kubeadm:
 
     def mend(self, note):
         """Static pods, kubeconfigs and the stored configuration as wanted, on a control plane that runs."""
-        differ = {key: value for key, value in self.given["fixed"].items() if note.get("fixed", {}).get(key, value) != value}
+        differ = {
+            key: value for key, value in self.given["fixed"].items() if note.get("fixed", {}).get(key, value) != value
+        }
         for key, value in differ.items():
             self.module.fail_json(
                 msg="{0} is {1} and can't become {2} while the cluster lives. Set it back, or make the cluster anew: "
@@ -138,7 +142,10 @@ class Kubeadm:
             phases += [("control-plane", "all"), ("etcd", "local"), ("upload-config", "all")]
         elif note.get("manifests") != manifests():
             phases += [("control-plane", "all"), ("etcd", "local")]
-        if not all(os.path.exists(KUBERNETES + "/" + name) for name in ("admin.conf", "controller-manager.conf", "scheduler.conf")):
+        if not all(
+            os.path.exists(KUBERNETES + "/" + name)
+            for name in ("admin.conf", "controller-manager.conf", "scheduler.conf")
+        ):
             phases.append(("kubeconfig", "all"))
         if not phases or self.module.check_mode:
             return bool(phases)

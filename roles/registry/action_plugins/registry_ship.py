@@ -52,7 +52,11 @@ def file_entries(files):
             "schemaVersion": 2,
             "mediaType": MANIFEST,
             "artifactType": "application/vnd.arena-install.file.v1",
-            "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": digest_of(EMPTY), "size": len(EMPTY)},
+            "config": {
+                "mediaType": "application/vnd.oci.empty.v1+json",
+                "digest": digest_of(EMPTY),
+                "size": len(EMPTY),
+            },
             "layers": [layer],
         }
         data = json.dumps(manifest, sort_keys=True).encode()

@@ -9,7 +9,6 @@ last, so that a tag that exists is complete. Speaks HTTP over a Unix socket, wit
 import base64
 import hashlib
 import http.client
-import json
 import os
 import socket
 import time
@@ -91,17 +90,21 @@ class Store:
         headers, _ = self.ask("POST", "/v2/{0}/blobs/uploads/".format(repository))
         where = headers["Location"].split("localhost", 1)[-1]
         where += ("&" if "?" in where else "?") + "digest=" + quote(digest)
-        self.ask(
-            "PUT", where, data, {"Content-Length": str(size), "Content-Type": "application/octet-stream"}, none=()
-        )
+        self.ask("PUT", where, data, {"Content-Length": str(size), "Content-Type": "application/octet-stream"}, none=())
 
     def put_manifest(self, repository, reference, data, media_type):
-        self.ask("PUT", "/v2/{0}/manifests/{1}".format(repository, reference), data, {"Content-Type": media_type}, none=())
+        self.ask(
+            "PUT", "/v2/{0}/manifests/{1}".format(repository, reference), data, {"Content-Type": media_type}, none=()
+        )
 
 
 def incomplete(store, want):
     """Entries whose tag does not point at their manifest."""
-    return [entry for entry in want if store.manifest(entry["repository"], entry["tag"] or entry["manifest"]) != entry["manifest"]]
+    return [
+        entry
+        for entry in want
+        if store.manifest(entry["repository"], entry["tag"] or entry["manifest"]) != entry["manifest"]
+    ]
 
 
 def holders(store, entries):

@@ -84,8 +84,9 @@ class Tls:
             out.write("basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\n")
             out.write("extendedKeyUsage=serverAuth\nsubjectAltName=" + names + "\n")
         self.openssl(
-            "x509", "-req", "-in", request, "-CA", self.path("ca.crt"), "-CAkey", self.path("ca.key"), "-days", str(DAYS),
-            "-sha256", "-set_serial", "0x" + os.urandom(16).hex(), "-extfile", extensions, "-out", self.path("tls.crt.new"),
+            "x509", "-req", "-in", request, "-CA", self.path("ca.crt"), "-CAkey", self.path("ca.key"),
+            "-days", str(DAYS), "-sha256", "-set_serial", "0x" + os.urandom(16).hex(),
+            "-extfile", extensions, "-out", self.path("tls.crt.new"),
         )  # fmt: skip
         os.unlink(request)
         os.unlink(extensions)
@@ -131,7 +132,9 @@ def main():
                 tls.make_authority()
             tls.make_certificate()
     except (OSError, KeyError) as error:
-        if not (module.check_mode and isinstance(error, KeyError)):  # the package that brings the group is not there yet
+        if not (
+            module.check_mode and isinstance(error, KeyError)
+        ):  # the package that brings the group is not there yet
             module.fail_json(msg=str(error), made=made)
     module.exit_json(changed=bool(made), made=made)
 

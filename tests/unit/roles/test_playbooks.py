@@ -1,0 +1,34 @@
+"""Both playbooks are read by Ansible as a user would run them: from the repository, without any configuration."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[3]
+HOSTS = "[control_plane]\na ip=192.0.2.1\n[worker]\nb ip=192.0.2.2\n[gpu]\nb\n"
+
+
+@pytest.mark.parametrize("playbook", ["site", "reset"])
+def test_syntax(playbook: str, tmp_path: Path) -> None:
+    (tmp_path / "hosts.ini").write_text(HOSTS)
+    command = [
+        str(Path(sys.executable).parent / "ansible-playbook"),
+        "--syntax-check",
+        "-i",
+        str(tmp_path / "hosts.ini"),
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    done = subprocess.run(
+        [*command, f"playbooks/{playbook}.yml"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
