@@ -96,8 +96,8 @@ class Kubeadm:
         if member and not note:
             self.module.fail_json(
                 msg="{0} already belongs to a Kubernetes cluster that arena-install did not make "
-                "({1} holds its files). Take the host out of the inventory, or free it with `kubeadm reset` if that cluster is of no "
-                "use.".format(os.uname().nodename, KUBERNETES)
+                "({1} holds its files). Take the host out of the inventory, or free it with `kubeadm reset` if that "
+                "cluster is of no use.".format(os.uname().nodename, KUBERNETES)
             )
         if note.get("name", self.given["cluster"]) != self.given["cluster"]:
             self.module.fail_json(
