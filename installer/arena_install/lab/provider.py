@@ -28,6 +28,7 @@ from arena_install.paths import state_home
 #: Least free space for the lab itself (a cluster on it takes more): bytes of disk and of memory per new host.
 DISK_PER_HOST = 1 << 30
 MEMORY_PER_HOST = 256 << 20
+INOTIFY_INSTANCES = 1024
 DISK_FOR_IMAGE = 2 << 30
 _PARALLEL = 4  # podman takes a lock for most of what it does; more only waits longer
 
@@ -189,6 +190,7 @@ def _with_status(lab: LabInfo) -> LabInfo:
 def _require_room(new_hosts: int, emit: Emit) -> None:
     if not new_hosts:
         return
+    _raise_inotify(emit)
     root = podman.run("info", "--format", "{{.Store.GraphRoot}}").strip()
     disk = DISK_PER_HOST * new_hosts + (0 if podman.exists("image", image.tag()) else DISK_FOR_IMAGE)
     free = shutil.disk_usage(root).free
@@ -204,6 +206,22 @@ def _require_room(new_hosts: int, emit: Emit) -> None:
             f"{new_hosts} hosts need {MEMORY_PER_HOST * new_hosts >> 20} MiB of memory, {memory >> 20} are available",
             fix="ask for fewer workers",
         )
+
+
+def _raise_inotify(emit: Emit) -> None:
+    """All hosts share this kernel's bound on root's inotify instances; at 128, containerd on the last hosts of several
+    labs loads without its CRI part. It is the machine's own setting and lasts until it restarts, so it is said.
+    """
+    file = Path("/proc/sys/fs/inotify/max_user_instances")
+    now = int(file.read_text())
+    if now >= INOTIFY_INSTANCES:
+        return
+    try:
+        file.write_text(f"{INOTIFY_INSTANCES}\n")
+        said = f"raised from {now} to {INOTIFY_INSTANCES}"
+    except OSError as error:
+        said = f"is {now} and can't be raised: {error}"
+    emit(Event("warning", "lab/host kernel", f"fs.inotify.max_user_instances {said}"))
 
 
 def _each(work: Callable[[_T], _R], items: Sequence[_T]) -> list[_R]:

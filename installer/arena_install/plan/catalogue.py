@@ -17,7 +17,9 @@ import yaml
 from arena_install.errors import ConfigError
 
 #: Parts of a role that change what `main.yml` leaves on a host. reset.yml, tests and docs do not.
-_INPUT_PARTS = ("tasks", "templates", "files", "handlers", "defaults", "vars", "library", "module_utils")
+_INPUT_PARTS = (
+    "tasks", "templates", "files", "handlers", "defaults", "vars", "library", "module_utils", "action_plugins",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,14 @@ class Role:
     folder: Path
 
     def code_digest(self) -> str:
-        """sha256 over the role's own files, path and content."""
+        """sha256 over the role's own files and those of the ledger role, whose modules every role works with."""
         digest = hashlib.sha256()
-        for part in _INPUT_PARTS:
-            for path in sorted((self.folder / part).rglob("*")):
-                if path.is_file() and path.name != "reset.yml" and "__pycache__" not in path.parts:
-                    digest.update(f"{path.relative_to(self.folder)}\0".encode())
-                    digest.update(hashlib.sha256(path.read_bytes()).digest())
+        for folder in (self.folder, self.folder.parent / "ledger"):
+            for part in _INPUT_PARTS:
+                for path in sorted((folder / part).rglob("*")):
+                    if path.is_file() and path.name != "reset.yml" and "__pycache__" not in path.parts:
+                        digest.update(f"{path.relative_to(folder)}\0".encode())
+                        digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()
 
 

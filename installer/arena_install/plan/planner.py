@@ -51,6 +51,7 @@ def input_digest(role: Role, host: Host, variables: Mapping[str, Any], lock_dige
                 "code": role.code_digest(),
                 "variables": seen,
                 "node_ip": host.node_ip,
+                "gpu": "gpu" in host.groups,  # decides containerd's runtimes too
                 "lock": {name: lock_digests[name] for name in sorted(lock_digests) if _uses(role, name)},
             },
             sort_keys=True,

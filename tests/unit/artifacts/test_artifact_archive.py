@@ -37,6 +37,7 @@ def deb_of(data: bytes) -> bytes:
         (deb_of(tar_of({"./usr/bin/nvidia-ctk": b"program"}, "w")), ["usr/bin/nvidia-ctk"]),
         (tar_of({"pkg/base_1.deb": deb_of(tar_of({"./usr/bin/x": b"program"}, "w"))}), ["*/base_*.deb", "usr/bin/x"]),
     ],
+    ids=["bare", "tar", "deb", "deb in tar"],
 )
 def test_one_member_is_taken(tmp_path: Path, data: bytes, member: list[str]) -> None:
     (tmp_path / "file").write_bytes(data)
@@ -52,7 +53,11 @@ def test_out_of_a_zip(tmp_path: Path) -> None:
     assert (tmp_path / "out").read_bytes() == b"program"
 
 
-@pytest.mark.parametrize("data", [b"<html>please log in</html>", tar_of({"other": b"x"}), deb_of(b"no tar")])
+@pytest.mark.parametrize(
+    "data",
+    [b"<html>please log in</html>", tar_of({"other": b"x"}), deb_of(b"no tar")],
+    ids=["page", "other tar", "broken deb"],
+)
 def test_what_is_not_there_is_said(tmp_path: Path, data: bytes) -> None:
     (tmp_path / "file").write_bytes(data)
     with pytest.raises(StepError):
