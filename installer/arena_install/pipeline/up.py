@@ -89,9 +89,14 @@ def _side_by_side(*works: Callable[[], Any]) -> None:
     threads = [threading.Thread(target=guarded, args=(work,), daemon=True) for work in works]
     for thread in threads:
         thread.start()
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(timeout=0.2)
+    try:
+        for thread in threads:
+            while thread.is_alive():
+                thread.join(timeout=0.2)
+    except BaseException:
+        # An interrupt reaches this thread alone; the builds that the others wait for would go on to their end.
+        artifacts.stop_all()
+        raise
     if errors:
         raise errors[0]
 
