@@ -43,7 +43,6 @@ class Builder:
     workspace: Path
     environment: Mapping[str, str]
     emit: Emit
-    compiled: bool = False  # whether Go compiled anything
     go: GoBuilder = field(init=False)
 
     def __post_init__(self) -> None:
@@ -73,7 +72,6 @@ class Builder:
         parts: list[dict[str, str]] = []
         version = self.lock.version(item)
         if spec.go:
-            self.compiled = True
             parts = self.go.build(self.lock.components[item.component], spec, out, now)
         elif spec.pypi:
             shutil.copyfile(python.own_executable(spec.pypi, version, spec.member), out)

@@ -132,11 +132,12 @@ def _make(
             if entry is None:
                 raise StepError(f"{item.name} was made, but is not in the cache", fix="is the disk full? run again")
             made[item.name] = (way, entry)
-        if builder.compiled and not config.artifacts.compiler_cache:
+        if not config.artifacts.compiler_cache:
             from arena_install.artifacts.golang import drop_compiler_cache
 
-            freed = drop_compiler_cache(cache)
-            emit(Event("log", _STEP, f"removed the Go caches, {freed / 2**30:.1f} GiB"))
+            # Also those of a run that was killed after its last compilation.
+            if freed := drop_compiler_cache(cache):
+                emit(Event("log", _STEP, f"removed the Go caches, {freed / 2**30:.1f} GiB"))
         return made
 
 

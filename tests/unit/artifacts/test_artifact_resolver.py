@@ -121,6 +121,15 @@ def test_only_what_is_asked_for_is_made(lock: Lock, checkout: Path, config: Call
     assert artifacts.missing(lock, ["app", "tool"], config("build")) == ["tool"]
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_go_caches_of_a_killed_run_go(lock: Lock, checkout: Path, config: Callable[..., Config], keep: bool) -> None:
+    left = checkout / "cache" / "go" / "build" / "ab"
+    left.mkdir(parents=True)
+    (left / "object").write_bytes(b"compiled")
+    resolve(lock, ["tool"], config("build", compiler_cache=keep), ignore)
+    assert left.exists() == keep
+
+
 def test_changed_sources_are_built_again(lock: Lock, checkout: Path, config: Callable[..., Config]) -> None:
     resolve(lock, ["tool"], config("build"), ignore)
     makefile = checkout / "data" / "src" / "tool" / "Makefile"
