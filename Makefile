@@ -2,7 +2,7 @@
 BIN := .venv/bin
 LAB ?= lab
 
-.PHONY: up down test lint fast e2e apiserver labs roles bench wheel clean .setup-test
+.PHONY: up down test lint fast e2e apiserver labs roles soak bench wheel clean .setup-test
 .DEFAULT_GOAL := up
 
 up:  ## a lab on this machine: container hosts, Kubernetes, simulated GPUs, a model trained, a report
@@ -33,6 +33,10 @@ labs: .setup-test  ## container hosts without a cluster: made, killed, grown, re
 
 roles: .setup-test  ## every role on container hosts, twice, and back
 	$(BIN)/pytest tests/roles -q
+
+soak:  ## `up` killed at some fifty points; two hours, writes docs/soak.md
+	@./setup.sh test
+	$(BIN)/python tests/soak/kill.py
 
 bench:  ## ratios against other tools, printed; never part of a test
 	@./setup.sh test
