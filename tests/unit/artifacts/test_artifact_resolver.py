@@ -274,7 +274,10 @@ def test_prune_keeps_what_is_named(lock: Lock, checkout: Path, config: Callable[
 
 
 RUN = """
+import signal
 import sys
+# Where tests run in the background of a shell, an interrupt is ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from arena_install import paths
 from arena_install.artifacts import Lock, resolve
