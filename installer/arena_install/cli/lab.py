@@ -1,4 +1,4 @@
-"""`arena-install lab`: up, list, shell, down."""
+"""`arena-install lab`: up, list, shell, fault, down."""
 
 from __future__ import annotations
 
@@ -67,6 +67,39 @@ def shell(
 
     argv = shell_command(name, host, command or ())
     os.execvp(argv[0], argv)
+
+
+@app.command()
+def fault(
+    fault: Annotated[str | None, typer.Argument(help="What to break or mend; without it: list what there is.")] = None,
+    name: Annotated[str, typer.Option("-n", "--name", help="Name of the lab.")] = "lab",
+    mend: Annotated[bool, typer.Option("--mend", help="Take this fault out again.")] = False,
+    mend_all: Annotated[bool, typer.Option("--mend-all", help="Take out every fault that is in the lab.")] = False,
+    json: options.Json = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Break one thing in a running lab on purpose, to see which checks notice; or mend it."""
+    from arena_install.cli.lab_view import tell_fault, tell_faults
+    from arena_install.cli.screen import Screen, choose_mode
+    from arena_install.lab import faults
+
+    if mend_all and (fault or mend):
+        raise typer.BadParameter("mends all there are; name no fault with it", param_hint="--mend-all")
+    if mend and not fault:
+        raise typer.BadParameter("needs the name of the fault", param_hint="--mend")
+    if not fault and not mend_all:
+        tell_faults(faults.load(), name, faults.active(name), as_json=json)
+        return
+    with Screen(choose_mode(json), verbose=verbose) as screen:
+        if mend_all:
+            mended = faults.mend_all(name, screen.emit)
+            screen.say(f"mended: {', '.join(mended)}" if mended else f"no fault is in lab {name}")
+        elif mend:
+            faults.mend(name, fault or "", screen.emit)
+        else:
+            faults.inject(name, fault or "", screen.emit)
+    if fault and not mend and not json:
+        tell_fault(faults.find(fault), name)
 
 
 @app.command()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from arena_install.lab import LabInfo
+    from arena_install.lab.faults import Active, Fault
 
 console = Console(highlight=False)
 _STYLES = {"running": "green", "missing": "red"}
@@ -51,3 +53,39 @@ def _table(labs: Sequence[LabInfo]) -> Table:
             role = "control plane" if host.role == "control_plane" else host.role
             table.add_row("" if number else lab.name, host.name, role, host.address, status)
     return table
+
+
+def tell_faults(known: Mapping[str, Fault], lab: str, active: Sequence[Active], *, as_json: bool) -> None:
+    """Every fault there is, what it breaks, and which are in this lab now."""
+    inside = {one.name: one for one in active}
+    if as_json:
+        rows = [
+            {
+                "name": fault.name, "title": fault.title, "on": fault.on, "fails": fault.fails, "also": fault.also,
+                "active": list(inside[fault.name].hosts) if fault.name in inside else [],
+            }
+            for fault in known.values()
+        ]  # fmt: skip
+        print(json.dumps({"lab": lab, "faults": rows}))
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold dim")
+    for column in ("fault", "what happens", "checks that fail"):
+        table.add_column(column)
+    for fault in known.values():
+        style = "bold red" if fault.name in inside else ""
+        table.add_row(Text(fault.name, style), fault.title, Text("\n".join(fault.fails), "dim"))
+    console.print(table)
+    console.print()
+    for one in active:
+        minutes = (time.time() - one.since) / 60
+        console.print(f"  in lab {lab} for {minutes:.0f} min: {one.name} on {', '.join(one.hosts)}", style="red")
+    if active:
+        console.print(f"  mend       arena-install lab fault --mend-all --name {lab}", style="dim", soft_wrap=True)
+    else:
+        console.print(f"  no fault is in lab {lab}; arena-install lab fault NAME puts one in", style="dim")
+
+
+def tell_fault(fault: Fault, lab: str) -> None:
+    """What to try now that it is in."""
+    console.print(f"  see it     arena-install verify --name {lab}   (fails: {', '.join(fault.fails)})", soft_wrap=True)
+    console.print(f"  mend it    arena-install lab fault {fault.name} --name {lab} --mend", style="dim", soft_wrap=True)

@@ -6,22 +6,22 @@ looks at what is there before it makes anything.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from arena_install.errors import ArenaError, ConfigError, ErrorGroup, StepError
 from arena_install.events import Emit, Event, step
 from arena_install.inventory.config import Lab
 from arena_install.lab import files, hosts, image, network, podman
+from arena_install.lab.lock import locked
 from arena_install.lab.model import Access, LabHost, LabInfo, check_name, folder, joined, saved, wanted_hosts
 from arena_install.paths import state_home
 
@@ -46,7 +46,7 @@ def up(name: str, topology: Lab, emit: Emit, *, access: Access | None = None) ->
     check_name(name)
     podman.require()
     wish = access.checked() if access else None
-    with _lock(name):
+    with locked(name):
         known = _known(name)
         if known and wish and known.hosts and known.access != wish:
             raise ConfigError(
@@ -87,7 +87,7 @@ def down(name: str, emit: Emit) -> bool:
     podman.require()
     if not folder(name).exists() and not _objects_of(name):
         return False
-    with _lock(name), step(emit, f"lab/{name}", "removing") as now:
+    with locked(name), step(emit, f"lab/{name}", "removing") as now:
         known = saved(name)
         rows = podman.containers(name)
         names = [row["Names"][0] for row in rows] + [host.name for host in (known.hosts if known else ())]
@@ -284,21 +284,3 @@ def _remove_cgroup(path: Path) -> None:
     for folder_, _, _ in os.walk(path, topdown=False):
         with suppress(OSError):
             Path(folder_).rmdir()
-
-
-@contextmanager
-def _lock(name: str) -> Iterator[None]:
-    """One up or down of a lab at a time. The lock is in the folder that `down` removes, so look again after waiting."""
-    path = folder(name) / "lock"
-    while True:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        handle: Any
-        try:
-            handle = path.open("w")
-        except FileNotFoundError:
-            continue
-        with handle:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            if path.exists() and path.stat().st_ino == os.fstat(handle.fileno()).st_ino:
-                yield
-                return
