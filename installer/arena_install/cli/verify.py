@@ -16,6 +16,7 @@ def verify(
     profile: options.Profile = None,
     name: options.Name = "lab",
     suite: Annotated[list[str] | None, typer.Option(help="Only these suites (repeat).")] = None,
+    check: Annotated[list[str] | None, typer.Option(help="Only these checks and what they need (repeat).")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the report.")] = None,
     json: options.Json = False,
     verbose: options.Verbose = False,
@@ -37,6 +38,8 @@ def verify(
             f"cluster {setting.cluster.name} was not set up from here", fix="run `arena-install up` first"
         )
     known = suites_for(setting.components)
+    if suite and check:
+        raise typer.BadParameter("name suites or checks, not both", param_hint="--check")
     for wanted in suite or ():
         if wanted not in known:
             raise typer.BadParameter(f"{wanted!r} is none of {', '.join(known)}", param_hint="--suite")
@@ -46,9 +49,10 @@ def verify(
             setting.cluster,
             setting.kubeconfig,
             Resolved.load(setting.resolved_file),
-            tuple(suite or known),
+            () if check else tuple(suite or known),
             output or folder / "report",
             (lambda _: None) if json else screen.emit,
+            only=tuple(check or ()),
         )
     if json:
         typer.echo(json_lines.dumps(report.ctrf(), indent=2))

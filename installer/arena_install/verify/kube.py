@@ -98,8 +98,9 @@ class Kube:
         """Every item of a list; kind and apiVersion, which lists leave out, are not added."""
         return cast("list[Object]", self.get(path, **query).get("items") or [])
 
-    def text(self, path: str, **query: Any) -> str:
-        return self._request("GET", path, query, accept="*/*").decode("utf-8", "replace")
+    def text(self, path: str, *, despite: tuple[int, ...] = (), **query: Any) -> str:
+        """despite: HTTP statuses that are answers here and not refusals."""
+        return self._request("GET", path, query, accept="*/*", despite=despite).decode("utf-8", "replace")
 
     def create(self, path: str, body: Object, **query: Any) -> Object:
         return cast(Object, json.loads(self._request("POST", path, query, body)))
@@ -134,6 +135,7 @@ class Kube:
         query: dict[str, Any],
         body: Object | None = None,
         accept: str = "application/json",
+        despite: tuple[int, ...] = (),
     ) -> bytes:
         import urllib3
 
@@ -162,7 +164,7 @@ class Kube:
             if response.status in (429, 502, 503, 504) and time.monotonic() < until:
                 time.sleep(1)
                 continue
-            if response.status >= 400:
+            if response.status >= 400 and response.status not in despite:
                 raise self._refused(method, path, response.status, content)
             return content
 

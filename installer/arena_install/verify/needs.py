@@ -30,6 +30,10 @@ class Facts:
     lock: bool  # whether the resolved lock is at hand
 
 
+#: What is known of a cluster whose API did not answer.
+UNKNOWN = Facts((), False, "", False)
+
+
 def read(kube: Kube, cluster: Cluster, resolved: Any | None) -> Facts:
     """Raises UnreachableError when the API does not answer."""
     nodes = kube.items("/api/v1/nodes")
@@ -85,6 +89,8 @@ _CONDITIONS: dict[str, tuple[Callable[[Facts], bool], str, str]] = {
 
 def unmet(need: str, facts: Facts) -> tuple[str, str] | None:
     """(reason, fix) when a condition does not hold, None when it does. KeyError for a condition nobody knows."""
+    if facts is UNKNOWN:
+        return "the API did not answer when this run began", "arena-install verify, once more"
     holds, reason, fix = _CONDITIONS[need]
     return None if holds(facts) else (reason, fix)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from arena_install.errors import ConfigError
+from arena_install.inventory.suggest import did_you_mean
 from arena_install.verify.model import SUITES, Check, Outcome, Severity
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ def load() -> dict[str, Check]:
     return {check.id: check for check in sorted(CHECKS.values(), key=lambda check: SUITES.index(check.suite))}
 
 
-def select(suites: Iterable[str], checks: dict[str, Check]) -> list[Check]:
-    """The checks of these suites and every check that they need, in the order of `checks`.
+def select(suites: Iterable[str], checks: dict[str, Check], ids: Iterable[str] = ()) -> list[Check]:
+    """The checks of these suites, those with these ids, and every check that they need, in the order of `checks`.
 
-    Raises ConfigError for a suite that does not exist.
+    Raises ConfigError for a suite or a check that does not exist.
     """
     wanted = list(suites)
     for suite in wanted:
@@ -62,6 +63,12 @@ def select(suites: Iterable[str], checks: dict[str, Check]) -> list[Check]:
                 fix="arena-install verify --suite " + SUITES[0],
             )
     chosen = {check.id for check in checks.values() if set(check.suites) & set(wanted)}
+    for id in ids:
+        if id not in checks:
+            raise ConfigError(
+                f"there is no check {id!r}", why=did_you_mean(id, checks), fix="the report of a run lists them all"
+            )
+        chosen.add(id)
     frontier = list(chosen)
     while frontier:
         for need in checks[frontier.pop()].needs:

@@ -14,10 +14,10 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from arena_install import __version__
-from arena_install.errors import ArenaError
+from arena_install.errors import ArenaError, UnreachableError
 from arena_install.events import Emit, Event, step
 from arena_install.verify import environment, needs, pods, registry
-from arena_install.verify.kube import Kube
+from arena_install.verify.kube import ApiError, Kube
 from arena_install.verify.leftovers import capture_rest
 from arena_install.verify.model import Check, Environment, Report
 from arena_install.verify.runner import Runner
@@ -53,21 +53,23 @@ def run(
     out: Path,
     emit: Emit,
     hosts: Sequence[str] | None = None,
+    only: Sequence[str] = (),
 ) -> Report:
-    """Run these suites and write report.html, ctrf.json, junit.xml, evidence/ and MANIFEST.sha256 into `out`.
+    """Run these suites, or the checks `only` (ids) and what they need; write the report's files into `out`:
+    report.html, ctrf.json, junit.xml, evidence/ and MANIFEST.sha256.
 
     resolved: the artifacts' Resolved (its `images` are compared with what runs), None when it is not at hand. hosts:
-    names of the nodes to look at, None for all. Gives a Report also when interrupted (Ctrl-C, SIGTERM, SIGHUP: exit
-    code 130), after the run's namespaces are gone. Raises ConfigError for an unknown suite or a bad kubeconfig,
-    UnreachableError when the API does not answer at the start.
+    names of the nodes to look at, None for all. Gives a Report also when the API does not answer (exit code 3) and when
+    interrupted (Ctrl-C, SIGTERM, SIGHUP: exit code 130), after the run's namespaces are gone. Raises ConfigError for an
+    unknown suite or check, or a bad kubeconfig.
     """
     from arena_install.verify import formats
 
-    checks = registry.select(suites, registry.load())
+    checks = registry.select(suites, registry.load(), only)
     kube = Kube(kubeconfig)
     started = time.time()
-    with step(emit, "verify", f"suites {', '.join(suites)}") as handle:
-        facts = needs.read(kube, cluster, resolved)
+    with step(emit, "verify", f"checks {', '.join(only)}" if only else f"suites {', '.join(suites)}") as handle:
+        facts = _facts(kube, cluster, resolved)
         checks = [_as_wanted(check, suites, facts) for check in checks]
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
         id = secrets.token_hex(3)
@@ -78,7 +80,8 @@ def run(
         env = Environment(server=kube.server)
         with _signals():
             try:
-                session.workspaces.sweep()
+                if facts is not needs.UNKNOWN:
+                    session.workspaces.sweep()
                 runner.run()
             except KeyboardInterrupt:
                 interrupted = True
@@ -97,6 +100,18 @@ def run(
         formats.write(report, out)
         handle.end("ok" if report.exit_code == 0 else "failed", report.headline)
     return report
+
+
+def _facts(kube: Kube, cluster: Cluster, resolved: Any | None) -> needs.Facts:
+    """UNKNOWN where the API does not answer, or can't: check cluster.api then says so, and every other needs it."""
+    try:
+        return needs.read(kube, cluster, resolved)
+    except UnreachableError:
+        return needs.UNKNOWN
+    except ApiError as error:
+        if error.status < 500:
+            raise
+        return needs.UNKNOWN
 
 
 def _as_wanted(check: Check, suites: Sequence[str], facts: needs.Facts) -> Check:

@@ -66,9 +66,11 @@ class Runner:
                 word = {"fail": "failed", "error": "could not be run", "skip": "was skipped"}[need.status]
                 outcome = skipped(f"needs {need.id}, which {word}")
                 self._record(replace(_result(check, outcome, time.time(), 0.0), blocked_by=need.id))
+            elif self._pending(check):
+                later.append(check)
             elif (condition := self._unmet_condition(check)) is not None:
                 self._record(_result(check, skipped(condition[0], fix=condition[1]), time.time(), 0.0))
-            elif self._blocked(check):
+            elif self._occupied(check):
                 later.append(check)
             else:
                 self._start(check)
@@ -84,10 +86,12 @@ class Runner:
         found = (needs.unmet(need, self._session.facts) for need in check.needs if needs.is_condition(need))
         return next((unmet for unmet in found if unmet is not None), None)
 
-    def _blocked(self, check: Check) -> bool:
+    def _pending(self, check: Check) -> bool:
+        return any(need in self._ids and need not in self.results for need in check.needs)
+
+    def _occupied(self, check: Check) -> bool:
         held = {name for other, _ in self._running.values() for name in other.holds}
-        pending = any(need in self._ids and need not in self.results for need in check.needs)
-        return pending or bool(held & set(check.holds)) or len(self._running) >= self._parallel
+        return bool(held & set(check.holds)) or len(self._running) >= self._parallel
 
     def _start(self, check: Check) -> None:
         context = Context(self._session, check)

@@ -179,12 +179,41 @@ def test_the_quick_suite_names_what_is_wrong(quick_api: Any, cluster: Cluster, t
     path, answers = quick_api
     answers["/api/v1/nodes"] = (200, {"items": [node("lab-cp1", ready="Unknown")]})
     answers["/readyz"] = (500, "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n")
-    answers["/readyz"] = (200, answers["/readyz"][1])
     report = run(cluster, path, None, ("quick",), tmp_path / "out", ignore)
     by_id = {result.id: result for result in report.results}
     assert by_id["cluster.api"].outcome.cause == "[-]etcd failed: reason withheld"
     assert by_id["cluster.nodes-ready"].status == "skip"
     assert report.exit_code == 1
+
+
+def test_an_api_that_does_not_answer_is_a_finding(cluster: Cluster, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        path = kubeconfig(tmp_path, free.getsockname()[1])
+    report = run(cluster, path, None, ("quick",), tmp_path / "out", ignore)
+    assert {result.id: (result.status, result.blocked_by) for result in report.results} == {
+        "cluster.api": ("error", ""),
+        "cluster.nodes-ready": ("skip", "cluster.api"),
+        "cluster.system-pods": ("skip", "cluster.api"),
+        "gpu.device-plugin": ("skip", "cluster.nodes-ready"),
+    }
+    assert report.exit_code == 3 and "does not answer" in report.roots[0].outcome.observed
+
+
+def test_an_api_whose_store_does_not_answer_is_a_finding(quick_api: Any, cluster: Cluster, tmp_path: Path) -> None:
+    path, answers = quick_api
+    answers["/api/v1/nodes"] = (500, {"message": "context deadline exceeded"})
+    answers["/readyz"] = (500, "[+]ping ok\n[-]etcd failed: reason withheld\nreadyz check failed\n")
+    report = run(cluster, path, None, ("quick",), tmp_path / "out", ignore)
+    assert [result.id for result in report.roots] == ["cluster.api"] and report.exit_code == 1
+
+
+def test_single_checks_bring_what_they_need(quick_api: Any, cluster: Cluster, tmp_path: Path) -> None:
+    report = run(cluster, quick_api[0], None, (), tmp_path / "out", ignore, only=("cluster.nodes-ready",))
+    assert [result.id for result in report.results] == ["cluster.api", "cluster.nodes-ready"]
+    assert report.exit_code == 0
+    with pytest.raises(ConfigError, match=r"no check 'cluster\.nodes'"):
+        run(cluster, quick_api[0], None, (), tmp_path / "out", ignore, only=("cluster.nodes",))
 
 
 def test_hosts_that_have_not_joined_are_named(quick_api: Any, cluster: Cluster, tmp_path: Path) -> None:
