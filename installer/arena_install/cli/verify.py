@@ -18,6 +18,9 @@ def verify(
     suite: Annotated[list[str] | None, typer.Option(help="Only these suites (repeat).")] = None,
     check: Annotated[list[str] | None, typer.Option(help="Only these checks and what they need (repeat).")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the report.")] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Only checks that create nothing in the cluster; no pods, no jobs.")
+    ] = False,
     json: options.Json = False,
     verbose: options.Verbose = False,
 ) -> None:
@@ -53,6 +56,7 @@ def verify(
             output or folder / "report",
             (lambda _: None) if json else screen.emit,
             only=tuple(check or ()),
+            read_only=read_only,
         )
     if json:
         typer.echo(json_lines.dumps(report.ctrf(), indent=2))

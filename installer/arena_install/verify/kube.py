@@ -31,8 +31,11 @@ class ApiError(StepError):
 class Kube:
     """One identity at one API server. Paths are those of the REST API, such as "/api/v1/nodes"."""
 
-    def __init__(self, kubeconfig: Path) -> None:
+    read_only = False  # whether every request but a GET is refused here, before it is sent
+
+    def __init__(self, kubeconfig: Path, *, read_only: bool = False) -> None:
         """Raises ConfigError when the file is missing or is no kubeconfig. Connects to nothing yet."""
+        self.read_only = read_only
         import urllib3
         from kubernetes import client, config
 
@@ -139,6 +142,8 @@ class Kube:
     ) -> bytes:
         import urllib3
 
+        if self.read_only and method != "GET":
+            raise StepError(f"{method} {path} was not sent", why="this run is read-only")
         url = self.server.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
         until = time.monotonic() + (_PATIENCE if method == "GET" else 0)
         while True:

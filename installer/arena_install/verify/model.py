@@ -57,7 +57,8 @@ class Check:
 
     id: "<suite>.<name>", unique. suites: those that run it, its home first. needs: ids of checks that must pass before,
     and conditions "fact:NAME" or "component:NAME" (see arena_install.verify.needs). holds: names of things that only
-    one check may use at a time ("gpu"). timeout: seconds from its start.
+    one check may use at a time ("gpu"). timeout: seconds from its start. writes: whether it has to create something in
+    the cluster to find out; what doesn't is what `verify --read-only` runs.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Check:
     needs: tuple[str, ...]
     holds: tuple[str, ...]
     timeout: float
+    writes: bool
     run: Callable[[Context], Outcome]
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from arena_install.errors import ConfigError
@@ -29,14 +29,18 @@ def check(
     needs: tuple[str, ...] = (),
     holds: tuple[str, ...] = (),
     timeout: float = 60,
+    writes: bool = False,
 ) -> Callable[[Function], Function]:
-    """Register a function `(Context) -> Outcome`. Its home suite is the id's first part; `also` names further ones."""
+    """Register a function `(Context) -> Outcome`. Its home suite is the id's first part; `also` names further ones.
+
+    Say `writes=True` for one that makes pods or anything else: a read-only run refuses what it does otherwise.
+    """
 
     def register(function: Function) -> Function:
         if id in CHECKS:
             raise ValueError(f"two checks are called {id}")
         suites = (id.split(".")[0], *also)
-        CHECKS[id] = Check(id, title, proves, suites, severity, required, needs, holds, timeout, function)
+        CHECKS[id] = Check(id, title, proves, suites, severity, required, needs, holds, timeout, writes, function)
         return function
 
     return register
@@ -47,6 +51,14 @@ def load() -> dict[str, Check]:
     for module in ("cluster", "cluster_pods", "gpu", "gpu_pods", "training"):
         importlib.import_module(f"arena_install.verify.checks.{module}")
     return {check.id: check for check in sorted(CHECKS.values(), key=lambda check: SUITES.index(check.suite))}
+
+
+def reading(checks: Sequence[Check]) -> list[Check]:
+    """Those that a read-only run can do: they create nothing, and need none that does."""
+    out = {check.id for check in checks if check.writes}
+    while more := {check.id for check in checks if check.id not in out and out.intersection(check.needs)}:
+        out |= more
+    return [check for check in checks if check.id not in out]
 
 
 def select(suites: Iterable[str], checks: dict[str, Check], ids: Iterable[str] = ()) -> list[Check]:

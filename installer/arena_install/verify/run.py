@@ -54,19 +54,22 @@ def run(
     emit: Emit,
     hosts: Sequence[str] | None = None,
     only: Sequence[str] = (),
+    *,
+    read_only: bool = False,
 ) -> Report:
     """Run these suites, or the checks `only` (ids) and what they need; write the report's files into `out`:
     report.html, ctrf.json, junit.xml, evidence/ and MANIFEST.sha256.
 
     resolved: the artifacts' Resolved (its `images` are compared with what runs), None when it is not at hand. hosts:
-    names of the nodes to look at, None for all. Gives a Report also when the API does not answer (exit code 3) and when
+    names of the nodes to look at, None for all. read_only: nothing is created in the cluster, and the checks that would
+    are left out, as skips that say so. Gives a Report also when the API does not answer (exit code 3) and when
     interrupted (Ctrl-C, SIGTERM, SIGHUP: exit code 130), after the run's namespaces are gone. Raises ConfigError for an
     unknown suite or check, or a bad kubeconfig.
     """
     from arena_install.verify import formats
 
     checks = registry.select(suites, registry.load(), only)
-    kube = Kube(kubeconfig)
+    kube = Kube(kubeconfig, read_only=read_only)
     started = time.time()
     with step(emit, "verify", f"checks {', '.join(only)}" if only else f"suites {', '.join(suites)}") as handle:
         facts = _facts(kube, cluster, resolved)
@@ -74,15 +77,18 @@ def run(
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
         id = secrets.token_hex(3)
         session = Session(id, cluster, kube, resolved, facts, out / "evidence", emit, hosts)
-        runner = Runner(session, checks)
-        remarks: list[str] = []
+        can = registry.reading(checks) if read_only else checks
+        left = [check for check in checks if check not in can]
+        runner = Runner(session, can)
+        remarks = [f"read-only: {len(left)} checks that would create something were left out"] if left else []
         interrupted = False
         env = Environment(server=kube.server)
         with _signals():
             try:
-                if facts is not needs.UNKNOWN:
+                if facts is not needs.UNKNOWN and not read_only:
                     session.workspaces.sweep()
                 runner.run()
+                runner.leave_out(left, "left out: it creates something in the cluster, and this run is read-only")
             except KeyboardInterrupt:
                 interrupted = True
                 emit(Event("warning", "verify", "interrupted: removing what this run made in the cluster"))

@@ -58,6 +58,11 @@ class Runner:
             if check.id not in self.results:
                 self._record(_result(check, skipped(reason), time.time(), 0.0))
 
+    def leave_out(self, checks: Sequence[Check], reason: str) -> None:
+        """Note as skipped, and not required in this run, what was not given to it to run."""
+        for check in checks:
+            self._record(_result(replace(check, required=False), skipped(reason), time.time(), 0.0))
+
     def _start_ready(self, waiting: list[Check]) -> list[Check]:
         """Start what can be started, skip what can't any more; gives what still has to wait."""
         later: list[Check] = []

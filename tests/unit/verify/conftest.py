@@ -41,6 +41,7 @@ def make_check(id: str, run: Function, **more: Any) -> Check:
         "needs": (),
         "holds": (),
         "timeout": 10.0,
+        "writes": False,
     }
     return Check(id=id, run=run, **(fields | more))
 

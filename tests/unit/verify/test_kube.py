@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
-from arena_install.errors import ConfigError, UnreachableError
+from arena_install.errors import ConfigError, StepError, UnreachableError
 from arena_install.events import Event, ignore
 from arena_install.inventory.cluster import Cluster
 from arena_install.verify import run
@@ -222,6 +222,29 @@ def test_hosts_that_have_not_joined_are_named(quick_api: Any, cluster: Cluster, 
     report = run(cluster, path, None, ("quick",), tmp_path / "out", ignore)
     outcome = next(result.outcome for result in report.results if result.id == "cluster.nodes-ready")
     assert outcome.cause == "lab-cp1 is not Ready: kubelet stopped posting\nlab-w1 has not joined"
+
+
+def test_a_read_only_run_sends_nothing_but_gets(api: Any, quick_api: Any, cluster: Cluster, tmp_path: Path) -> None:
+    path, _ = quick_api
+    heard = api[2]
+    report = run(cluster, path, None, ("quick", "cluster", "gpu", "training"), tmp_path / "out", ignore, read_only=True)
+    assert {method for method, *_ in heard} == {"GET"}
+    said = {result.id: result for result in report.results}
+    assert said["cluster.api"].status == "pass"
+    left = [said[id] for id in ("cluster.dns", "gpu.one-gpu", "training.job", "training.learns")]
+    assert {(result.status, result.required) for result in left} == {("skip", False)}
+    assert all("read-only" in result.outcome.cause for result in left)
+    assert report.remarks[0].startswith("read-only: ")
+
+
+def test_a_read_only_door_refuses_before_it_sends(api: Any) -> None:
+    path, _, heard = api
+    kube = Kube(path, read_only=True)
+    with pytest.raises(StepError, match=r"POST .* was not sent"):
+        kube.create("/api/v1/namespaces", {"kind": "Namespace"})
+    with pytest.raises(StepError, match="DELETE"):
+        kube.delete("/api/v1/namespaces/n")
+    assert heard == []
 
 
 def test_ctrl_c_still_gives_a_report(

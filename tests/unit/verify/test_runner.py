@@ -234,6 +234,16 @@ def test_suites_bring_what_their_checks_need(make_check: Make) -> None:
         registry.select(["gpus"], checks)
 
 
+def test_a_read_only_run_leaves_out_what_writes_and_what_needs_that(make_check: Make) -> None:
+    checks = [
+        make_check("a.look", good),
+        make_check("a.pod", good, writes=True),
+        make_check("a.its-log", good, needs=("a.pod",)),
+        make_check("a.further", good, needs=("a.its-log", "a.look")),
+    ]
+    assert [check.id for check in registry.reading(checks)] == ["a.look"]
+
+
 def test_the_registered_checks_hang_together() -> None:
     from arena_install.verify import needs
 

@@ -20,6 +20,7 @@ _PORT = 8080
     proves="a pod on any node finds services by name, through the cluster's DNS",
     needs=("cluster.nodes-ready",),
     timeout=180,
+    writes=True,
 )
 def dns(ctx: Context) -> Outcome:
     namespace = ctx.session.workspaces.get("restricted")
@@ -68,6 +69,7 @@ def _dns_cause(ctx: Context, nodes: list[str]) -> tuple[str, str]:
     proves="packets go from every node's pods to every other's, directly and through a service's virtual address",
     needs=("cluster.nodes-ready",),
     timeout=240,
+    writes=True,
 )
 def network(ctx: Context) -> Outcome:
     namespace = ctx.session.workspaces.get("restricted")
@@ -152,6 +154,7 @@ def _right(line: list[str]) -> bool:
     proves="a claim is bound by the default StorageClass, and what one pod writes the next one on that node reads",
     needs=("cluster.nodes-ready", "component:storage"),
     timeout=240,
+    writes=True,
 )
 def storage(ctx: Context) -> Outcome:
     namespace = ctx.session.workspaces.get("restricted")

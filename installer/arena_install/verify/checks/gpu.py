@@ -84,6 +84,7 @@ def _plugin_fix(found: list[Object]) -> str:
     severity="critical",
     needs=("gpu.device-plugin",),
     timeout=300,
+    writes=True,
 )
 def gpu_capacity(ctx: Context) -> Outcome:
     rows, problems = [], []
@@ -139,6 +140,7 @@ def _views(ctx: Context) -> list[tuple[Object, NodeView]]:
     severity="minor",
     needs=("gpu.capacity",),
     timeout=120,
+    writes=True,
 )
 def gpu_labels(ctx: Context) -> Outcome:
     expected = "nvidia.com/gpu.product, .count, .memory and nvidia.com/cuda.driver.major as NVML on the host has them"

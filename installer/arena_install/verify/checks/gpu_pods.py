@@ -27,6 +27,7 @@ _RUNTIME = "nvidia"
     needs=("gpu.capacity",),
     holds=("gpu",),
     timeout=240,
+    writes=True,
 )
 def one_gpu(ctx: Context) -> Outcome:
     names = [node["metadata"]["name"] for node in ctx.session.gpu_nodes()]
@@ -50,6 +51,7 @@ def one_gpu(ctx: Context) -> Outcome:
     needs=("gpu.one-gpu",),
     holds=("gpu",),
     timeout=300,
+    writes=True,
 )
 def distinct(ctx: Context) -> Outcome:
     nodes = ctx.session.gpu_nodes()
@@ -174,6 +176,7 @@ def compare(rows: list[dict[str, Any]]) -> list[str]:
     severity="critical",
     needs=("gpu.device-plugin",),
     timeout=240,
+    writes=True,
 )
 def none_unasked(ctx: Context) -> Outcome:
     namespace = ctx.session.workspaces.get("restricted")

@@ -54,6 +54,7 @@ class Training:
     needs=("gpu.device-plugin", "component:training-operator"),
     holds=("gpu",),
     timeout=900,
+    writes=True,
 )
 def job(ctx: Context) -> Outcome:
     nodes = [node["metadata"]["name"] for node in ctx.session.gpu_nodes()]
