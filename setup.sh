@@ -50,4 +50,9 @@ if ! command -v uv >/dev/null 2>&1 && [ ! -x .tools/bin/uv ]; then
     .tools/bin/pip install --quiet uv
 fi
 uv=$(command -v uv || echo .tools/bin/uv)
-if [ "$purpose" = test ]; then "$uv" sync --quiet; else "$uv" sync --quiet --no-dev; fi
+# Compiled here, once: where PYTHONDONTWRITEBYTECODE is set, as in many containers, every start would compile it all again
+# and take twice as long.
+if [ "$purpose" = test ]; then dev=""; else dev=--no-dev; fi
+# shellcheck disable=SC2086
+"$uv" sync --quiet --compile-bytecode $dev
+.venv/bin/python -m compileall -q installer
