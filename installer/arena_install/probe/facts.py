@@ -155,6 +155,36 @@ class Membership:
 
 
 @dataclass(frozen=True)
+class Unit:
+    """A systemd unit that is there. since: Unix seconds at which it became active, None while it isn't."""
+
+    enabled: str = ""  # systemd's own words: "enabled", "disabled", "masked", ...
+    active: str = ""  # "active", "inactive", "failed", ...
+    since: float | None = None
+
+
+@dataclass(frozen=True)
+class Package:
+    version: str
+    held: bool = False
+
+
+@dataclass(frozen=True)
+class Upgrades:
+    """Upgrades that the host makes by itself. keep: regular expressions of the packages that they leave alone."""
+
+    automatic: bool = False
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PrivateFile:
+    mode: int
+    owner: str = "root"
+    group: str = "root"
+
+
+@dataclass(frozen=True)
 class LedgerItem:
     kind: str
     name: str
@@ -213,6 +243,16 @@ class HostFacts:
     versions: Mapping[str, str] = field(default_factory=dict)  # program -> version
     config_digests: Mapping[str, str] = field(default_factory=dict)  # path -> sha256
     kubernetes: Membership | None = None
+    boot_id: str = ""  # of the running kernel; hosts that share it share a clock
+    own_name: str = ""  # address that the host's own name resolves to
+    units: Mapping[str, Unit] = field(default_factory=dict)  # "containerd.service" -> its state; only those there
+    packages: Mapping[str, Package] = field(default_factory=dict)  # those whose move would take pods or GPUs along
+    upgrades: Upgrades = Upgrades()
+    drivers: Mapping[str, str] = field(default_factory=dict)  # way an NVIDIA driver was installed -> what shows it
+    certificates: Mapping[str, float] = field(default_factory=dict)  # path -> Unix seconds at which it expires
+    private: Mapping[str, PrivateFile] = field(default_factory=dict)  # what only its owner may read, by path
+    runtimes: tuple[str, ...] = ()  # handlers in containerd's configuration
+    changed: Mapping[str, float] = field(default_factory=dict)  # configuration file -> Unix seconds of its last change
     ledger: Mapping[str, LedgerRecord] = field(default_factory=dict)  # role -> record
 
     def disk(self, path: str) -> Disk | None:

@@ -11,14 +11,21 @@ from ipaddress import ip_address
 
 from arena_install.inventory.cluster import Cluster, Host
 from arena_install.probe.across import across, is_node
-from arena_install.probe.facts import Finding, HostFacts, Severity, Unreachable
+from arena_install.probe.facts import Finding, HostFacts, Unreachable
+from arena_install.probe.upkeep import upkeep
 
 SUPPORTED = {"debian": ("12", "13"), "ubuntu": ("22.04", "24.04")}
 _SUPPORTED_TEXT = "Debian 12 or 13, Ubuntu 22.04 or 24.04"
 
 MEMORY_MIB = {"control_plane": 1700, "worker": 1000}
 CPUS = {"control_plane": 2, "worker": 1}
-DISK_ERROR_MIB, DISK_WARNING_MIB = 5 * 1024, 20 * 1024  # free under /var/lib, where images and volumes go
+#: path -> (groups that need it, MiB free below which it is an error, and a warning). etcd's default quota is 2 GiB.
+DISKS: dict[str, tuple[frozenset[str], int, int]] = {
+    "/var/lib": (frozenset({"control_plane", "worker", "registry"}), 5 * 1024, 20 * 1024),  # images and volumes
+    "/var/lib/containerd": (frozenset({"control_plane", "worker"}), 5 * 1024, 20 * 1024),
+    "/var/lib/kubelet": (frozenset({"control_plane", "worker"}), 1024, 5 * 1024),
+    "/var/lib/etcd": (frozenset({"control_plane"}), 1024, 4 * 1024),
+}
 
 #: port -> (groups that need it, processes that may hold it, as ss names them: 15 characters)
 PORTS: dict[int, tuple[frozenset[str], frozenset[str]]] = {
@@ -44,6 +51,7 @@ def find(cluster: Cluster, hosts: Mapping[str, HostFacts | Unreachable]) -> tupl
             *_ports(cluster, host, facts),
             *_gpu(cluster, host, facts),
             *_software(host, facts),
+            *upkeep(host, facts),
         ]
     found += across(cluster, reached)
     order = {"error": 0, "warning": 1, "info": 2}
@@ -140,18 +148,27 @@ def _size(host: Host, facts: HostFacts) -> Iterator[Finding]:
                 f"at least {CPUS[group]}",
                 "give the host more CPUs, or another group",
             )
-    disk = facts.disk("/var/lib") or facts.disk("/")
-    if disk is not None and disk.size and disk.free < DISK_WARNING_MIB:
-        severity: Severity = "error" if disk.free < DISK_ERROR_MIB else "warning"
-        yield Finding(
-            "disk-low",
-            host.name,
-            severity,
-            "Too little disk space",
-            f"{disk.free / 1024:.1f} GiB free on {disk.mount}, which holds {disk.path}",
-            f"{DISK_WARNING_MIB // 1024} GiB free (at least {DISK_ERROR_MIB // 1024})",
-            f"free some, e.g. journalctl --vacuum-size=200M; apt-get clean; du -xhd1 {disk.mount}",
-        )
+    yield from _disks(host, facts)
+
+
+def _disks(host: Host, facts: HostFacts) -> Iterator[Finding]:
+    """Each file system once, by the path that asks most of it."""
+    known: set[str] = set()
+    for path, (groups, error, warning) in DISKS.items():
+        disk = facts.disk(path) or (facts.disk("/") if path == "/var/lib" else None)
+        if disk is None or not disk.size or disk.mount in known or not (groups & host.groups or path == "/var/lib"):
+            continue
+        known.add(disk.mount)
+        if disk.free < warning:
+            yield Finding(
+                "disk-low",
+                host.name,
+                "error" if disk.free < error else "warning",
+                "Too little disk space",
+                f"{disk.free / 1024:.1f} GiB free on {disk.mount}, which holds {disk.path}",
+                f"{warning // 1024} GiB free (at least {error // 1024})",
+                f"free some, e.g. journalctl --vacuum-size=200M; apt-get clean; du -xhd1 {disk.mount}",
+            )
 
 
 def _network(host: Host, facts: HostFacts) -> Iterator[Finding]:

@@ -22,6 +22,8 @@ from arena_install.probe.facts import (
     Os,
     PciGpu,
 )
+from arena_install.probe.lines import Lines, number
+from arena_install.probe.parse_upkeep import upkeep
 
 _PORTS = (6443, 2379, 2380, 10250, 10257, 10259, 5000, 80, 443)
 _KCONFIG = {
@@ -35,34 +37,9 @@ _KCONFIG = {
 _VERSION = re.compile(r"v?\d+\.\d+(?:\.\d+)?[-+.~\w]*")
 
 
-class _Lines:
-    """`values`: key -> value of "key=value" lines. `rows`: kind -> fields of "kind|field|..." lines, unsplit."""
-
-    def __init__(self, output: str) -> None:
-        self.values: dict[str, str] = {}
-        self.rows: dict[str, list[str]] = defaultdict(list)
-        for line in output.splitlines():
-            if match := re.match(r"([A-Za-z0-9_.]+)([=|])(.*)", line):
-                key, separator, rest = match.groups()
-                if separator == "=":
-                    self.values[key] = rest.strip()
-                else:
-                    self.rows[key].append(rest)
-
-    def text(self, key: str) -> str:
-        return self.values.get(key, "")
-
-    def number(self, key: str) -> int:
-        return _int(self.text(key))
-
-    def split(self, kind: str, fields: int) -> list[list[str]]:
-        """Rows with at least that many fields; the last takes what remains."""
-        return [parts for row in self.rows[kind] if len(parts := row.split("|", fields - 1)) == fields]
-
-
 def parse(output: str, clock: Sequence[Sequence[object]] = ()) -> HostFacts:
     """output: what the script printed. clock: rows of (the host's time as printed, sent, received): clock_offset."""
-    lines = _Lines(output)
+    lines = Lines(output)
     _, kernel, arch = [*lines.text("uname").split(), "", "", ""][:3]
     container, machine = lines.text("virt.container"), lines.text("virt.vm")
     inside, virtual = container not in ("", "none"), machine not in ("", "none")
@@ -87,7 +64,7 @@ def parse(output: str, clock: Sequence[Sequence[object]] = ()) -> HostFacts:
         sysctls={path.replace("/", "."): " ".join(value.split()) for path, value in lines.split("sysctl", 2)},
         clock_offset=offset,
         clock_error=error,
-        time_synced=True if lines.text("timesync") == "yes" else None,
+        time_synced=_time_synced(lines),
         hostname=lines.text("hostname"),
         machine_id=lines.text("machine_id"),
         product_uuid=lines.text("product_uuid").lower(),
@@ -103,6 +80,7 @@ def parse(output: str, clock: Sequence[Sequence[object]] = ()) -> HostFacts:
         versions=_versions(lines),
         config_digests=dict(_digests(lines)),
         kubernetes=_membership(lines),
+        **upkeep(lines),
         ledger=_ledger(lines),
     )
 
@@ -130,23 +108,19 @@ def _cgroup(text: str) -> Literal["", "v1", "hybrid", "v2"]:
     return "v2" if text == "v2" else "hybrid" if text == "hybrid" else "v1" if text == "v1" else ""
 
 
-def _int(text: str) -> int:
-    return int(text) if text.strip().isdecimal() else 0
-
-
-def _disks(lines: _Lines) -> tuple[Disk, ...]:
+def _disks(lines: Lines) -> tuple[Disk, ...]:
     """df prints a row a path, in the order in which they were asked for."""
     rows = [row.split(None, 5) for row in lines.rows["df"]]
     sizes = [row for row in rows if len(row) == 6 and row[1].isdecimal()]
     if len(sizes) != len(lines.rows["disk.path"]):
         return ()
     return tuple(
-        Disk(path, row[5], _int(row[1]) // 1024, _int(row[3]) // 1024)
+        Disk(path, row[5], number(row[1]) // 1024, number(row[3]) // 1024)
         for path, row in zip(lines.rows["disk.path"], sizes, strict=True)
     )
 
 
-def _modules(lines: _Lines) -> dict[str, Literal["loaded", "builtin", "available"]]:
+def _modules(lines: Lines) -> dict[str, Literal["loaded", "builtin", "available"]]:
     said: dict[str, set[str]] = defaultdict(set)
     for state, name in lines.split("module", 2):
         said[name.replace("-", "_")].add(state)
@@ -162,12 +136,12 @@ def _modules(lines: _Lines) -> dict[str, Literal["loaded", "builtin", "available
     return result
 
 
-def _interfaces(lines: _Lines) -> tuple[Interface, ...]:
+def _interfaces(lines: Lines) -> tuple[Interface, ...]:
     addresses: dict[str, list[str]] = defaultdict(list)
     for name, address in lines.split("address", 2):
         addresses[name].append(address)
     return tuple(
-        Interface(name, mac, _int(mtu), state != "down", tuple(addresses[name]))
+        Interface(name, mac, number(mtu), state != "down", tuple(addresses[name]))
         for name, mac, mtu, state in lines.split("interface", 4)
     )
 
@@ -179,7 +153,7 @@ def _default_route(rows: Iterable[str]) -> tuple[str, str]:
     return "", ""
 
 
-def _nameservers(lines: _Lines) -> tuple[Nameserver, ...]:
+def _nameservers(lines: Lines) -> tuple[Nameserver, ...]:
     said = dict(lines.split("dns", 2))
     return tuple(
         Nameserver(address, _answer(said.get(address, ""))) for address in dict.fromkeys(lines.rows["nameserver"])
@@ -198,7 +172,7 @@ def _answer(text: str) -> Literal["answers", "failing", "silent", "unknown"]:
     )
 
 
-def _listening(lines: _Lines) -> tuple[Listener, ...]:
+def _listening(lines: Lines) -> tuple[Listener, ...]:
     found: dict[tuple[int, str], Listener] = {}
     for row in lines.rows["ss"]:
         words = row.split()
@@ -206,11 +180,11 @@ def _listening(lines: _Lines) -> tuple[Listener, ...]:
             continue
         address, _, port = words[3].rpartition(":")
         process = match[1] if (match := re.search(r'users:\(\("([^"]*)"', row)) else ""
-        found.setdefault((_int(port), process), Listener(_int(port), address, process))
+        found.setdefault((number(port), process), Listener(number(port), address, process))
     for row in lines.rows["tcp"]:
         raw, _, port = row.partition(":")
-        number = int(port, 16) if re.fullmatch(r"[0-9A-Fa-f]+", port) else 0
-        found.setdefault((number, ""), Listener(number, _proc_address(raw)))
+        decimal = int(port, 16) if re.fullmatch(r"[0-9A-Fa-f]+", port) else 0
+        found.setdefault((decimal, ""), Listener(decimal, _proc_address(raw)))
     return tuple(listener for (port, _), listener in sorted(found.items()) if port in _PORTS)
 
 
@@ -223,7 +197,7 @@ def _proc_address(raw: str) -> str:
         return ""
 
 
-def _nvidia(lines: _Lines) -> Nvidia:
+def _nvidia(lines: Lines) -> Nvidia:
     pci = tuple(
         PciGpu(slot, device, driver)
         for slot, device, class_, driver in lines.split("pci", 4)
@@ -235,13 +209,19 @@ def _nvidia(lines: _Lines) -> Nvidia:
     for row in [] if failed else lines.rows["smi"]:
         fields = [field.strip() for field in row.split(",")]
         if len(fields) == 5 and fields[0].isdecimal():
-            gpus.append(Gpu(int(fields[0]), fields[1], fields[2], _int(fields[3].partition(" ")[0])))
+            gpus.append(Gpu(int(fields[0]), fields[1], fields[2], number(fields[3].partition(" ")[0])))
             driver = fields[4]
     error = " ".join(" ".join(lines.rows["smi"]).split())[:300] if failed else ""
     return Nvidia(pci, tuple(lines.rows["device"]), kernel, driver, tuple(gpus), error)
 
 
-def _secure_boot(lines: _Lines) -> bool | None:
+def _time_synced(lines: Lines) -> bool | None:
+    """By timesyncd's mark or chrony's word; None where neither says."""
+    leap = lines.text("chrony").lower()
+    return True if lines.text("timesync") == "yes" or leap == "normal" else False if leap else None
+
+
+def _secure_boot(lines: Lines) -> bool | None:
     byte = lines.text("secureboot.byte")
     if byte:
         return byte == "1"
@@ -249,16 +229,16 @@ def _secure_boot(lines: _Lines) -> bool | None:
     return True if "enabled" in said else False if "disabled" in said else None
 
 
-def _versions(lines: _Lines) -> dict[str, str]:
+def _versions(lines: Lines) -> dict[str, str]:
     return {name: match[0] for name, text in lines.split("version", 2) if (match := _VERSION.search(text))}
 
 
-def _digests(lines: _Lines) -> list[tuple[str, str]]:
+def _digests(lines: Lines) -> list[tuple[str, str]]:
     parts = [row.split(None, 1) for row in lines.rows["sha256"]]
     return [(path.lstrip("*"), digest) for digest, path in (part for part in parts if len(part) == 2)]
 
 
-def _membership(lines: _Lines) -> Membership | None:
+def _membership(lines: Lines) -> Membership | None:
     server, other = lines.text("k8s.server"), lines.text("k8s.other")
     if not server and not other and not lines.text("k8s.admin"):
         return None
@@ -266,7 +246,7 @@ def _membership(lines: _Lines) -> Membership | None:
     return Membership(server.strip("\"'"), digest, lines.text("k8s.control_plane") == "yes", other)
 
 
-def _ledger(lines: _Lines) -> dict[str, LedgerRecord]:
+def _ledger(lines: Lines) -> dict[str, LedgerRecord]:
     found = {(kind, name): state for row in lines.rows["found"] for kind, name, state in _item(row)}
     records: dict[str, dict[str, str]] = defaultdict(dict)
     items: dict[str, list[LedgerItem]] = defaultdict(list)

@@ -4,8 +4,9 @@
 # Output: lines that explain themselves, in any order:
 #   key=value            the value reaches to the end of the line
 #   kind|field|field     a row of a list; the last field may hold anything
-# The line "@end NONCE" comes last; without it the answer was cut off. The sender defines PROBE_NONCE and probe_observe
-# (which re-reads what roles recorded: "kind|name" lines in, "kind|name|state" lines out) before this text.
+# The line "@end NONCE" comes last; without it the answer was cut off. The sender defines PROBE_NONCE, probe_observe (which
+# re-reads what roles recorded: "kind|name" lines in, "kind|name|state" lines out) and the functions of upkeep.sh before
+# this text.
 
 LC_ALL=C
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:${PATH:-}
@@ -292,6 +293,7 @@ probe_main() {
             probe_network
             probe_gpu
             probe_kubernetes
+            probe_upkeep
             probe_ledger
         } 2>/dev/null
         cat

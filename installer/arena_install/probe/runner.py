@@ -87,8 +87,8 @@ def script() -> str:
 
 def compose(reader: str) -> str:
     """reader: a POSIX-sh text that turns "kind|name" lines into "kind|name|state" lines."""
-    own = Path(__file__).with_name("probe.sh").read_text()
-    return f"PROBE_NONCE=@NONCE@\nprobe_observe() (\n{reader}\n)\n{own}"
+    upkeep, own = (Path(__file__).with_name(name).read_text() for name in ("upkeep.sh", "probe.sh"))
+    return f"PROBE_NONCE=@NONCE@\nprobe_observe() (\n{reader}\n)\n{upkeep}\n{own}"
 
 
 class _Child:

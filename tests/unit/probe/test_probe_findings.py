@@ -11,8 +11,9 @@ import pytest
 
 from arena_install.inventory.cluster import Cluster, Host
 from arena_install.inventory.config import Config
-from arena_install.probe.facts import Facts
+from arena_install.probe.facts import Facts, HostFacts
 from arena_install.probe.findings import PORTS, find
+from arena_install.probe.upkeep import CERTIFICATE_DAYS, upkeep
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.json"))
 
@@ -54,7 +55,7 @@ def test_facts_survive_json() -> None:
 def test_every_finding_has_a_case() -> None:
     covered = {row[0] for path in CASES for row in json.loads(path.read_text())["findings"]}
     folder = Path(__file__).parents[3] / "installer/arena_install/probe"
-    text = (folder / "findings.py").read_text() + (folder / "across.py").read_text()
+    text = "".join((folder / name).read_text() for name in ("findings.py", "across.py", "upkeep.py"))
     named = set(re.findall(r'(?:Finding\(|_same\(\s*reached,)\s*"([a-z-]+)"', text))
     assert len(named) > 20
     assert named == covered
@@ -62,3 +63,13 @@ def test_every_finding_has_a_case() -> None:
 
 def test_ports_are_named_as_ss_names_them() -> None:
     assert all(len(process) <= 15 for _, allowed in PORTS.values() for process in allowed)
+
+
+@pytest.mark.parametrize(("days", "severity"), [(-1, "error"), (29, "warning"), (31, None)])
+def test_days_that_a_certificate_has_left(days: int, severity: str | None) -> None:
+    now = 1_700_000_000.0
+    facts = HostFacts(certificates={"/var/lib/kubelet/pki/kubelet.crt": now + days * 86400})
+    found = list(upkeep(Host("a", frozenset({"worker"}), "a", "a", {}), facts, now))
+    assert [finding.severity for finding in found] == ([severity] if severity else [])
+    assert all("restart kubelet" in finding.fix for finding in found)
+    assert CERTIFICATE_DAYS == 30

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from arena_install.probe.facts import Gpu, Interface, LedgerItem, Listener, Membership, Nameserver, PciGpu
+from arena_install.probe.facts import (
+    Gpu,
+    Interface,
+    LedgerItem,
+    Listener,
+    Membership,
+    Nameserver,
+    Package,
+    PciGpu,
+    PrivateFile,
+    Unit,
+    Upgrades,
+)
 from arena_install.probe.parse import clock_offset, parse
 
 GPU_HOST = """\
@@ -57,6 +69,26 @@ ports=ss
 ss|LISTEN 0      4096      127.0.0.1:10257      0.0.0.0:*    users:(("kube-controller",pid=2101,fd=3))
 ss|LISTEN 0      4096              *:6443             *:*    users:(("kube-apiserver",pid=1,fd=3))
 ss|LISTEN 0      511            [::]:80            [::]:*
+now=1700000000
+uptime=5000.25 4000.00
+boot_id=0731d9c8-c760-406c-83be-20d574b8b10c
+own_name=10.0.0.11       gpu-1
+unit|containerd.service|enabled|active|1000000000
+unit|chrony.service|disabled|inactive|0
+chrony=Not synchronised
+certificate|notAfter=Nov 22 22:26:31 2027 GMT|/etc/kubernetes/pki/apiserver.crt
+certificate||/etc/kubernetes/pki/broken.crt
+private|640|root|docker-registry|/etc/arena-install/registry/tls.key
+package|hold|550.127.05-1|nvidia-driver
+package|install|1.7.24|containerd
+upgrades=yes
+apt|APT::Periodic::Unattended-Upgrade|1
+apt|Unattended-Upgrade::Package-Blacklist::|nvidia-
+driver|runfile|/usr/bin/nvidia-uninstall
+driver|runfile|/usr/bin/nvidia-installer
+changed|1699996000|/etc/containerd/config.toml
+runtime|runc
+runtime|nvidia
 pci|0000:01:00.0|0x20b0|0x030200|nvidia
 pci|0000:01:00.1|0x10ef|0x040300|snd_hda_intel
 device|/dev/nvidia0
@@ -130,6 +162,23 @@ def test_a_gpu_host() -> None:
     assert (record.status, record.inputs) == ("done", "abc=def")
     assert record.drift == (LedgerItem("file", "/etc/containerd/config.toml", "00 644 0:0", "11 644 0:0"),)
     assert facts.owns("file", "/etc/containerd/config.toml")
+
+
+def test_what_keeps_a_host_as_it_is() -> None:
+    """The clock says synchronised by timesyncd's mark, which counts beside chrony's word."""
+    facts = parse(GPU_HOST)
+    assert (facts.boot_id[:8], facts.own_name, facts.time_synced) == ("0731d9c8", "10.0.0.11", True)
+    assert facts.units["containerd.service"] == Unit("enabled", "active", 1699995999.8)
+    assert facts.units["chrony.service"] == Unit("disabled", "inactive", None)
+    assert facts.certificates == {"/etc/kubernetes/pki/apiserver.crt": 1826922391.0}
+    assert facts.private == {"/etc/arena-install/registry/tls.key": PrivateFile(0o640, "root", "docker-registry")}
+    assert facts.packages == {"nvidia-driver": Package("550.127.05-1", True), "containerd": Package("1.7.24")}
+    assert facts.upgrades == Upgrades(True, ("nvidia-",))
+    assert facts.drivers == {"runfile": "/usr/bin/nvidia-uninstall", "packages": "nvidia-driver 550.127.05-1"}
+    assert facts.runtimes == ("runc", "nvidia")
+    assert facts.changed == {"/etc/containerd/config.toml": 1699996000.0}
+    assert parse(GPU_HOST.replace("timesync=yes\n", "")).time_synced is False
+    assert not parse(GPU_HOST + "apt|APT::Periodic::Enable|0\n").upgrades.automatic
 
 
 def test_a_bare_answer_is_no_error() -> None:
