@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
+from arena_install.probe.services import Package, PrivateFile, Registry, StaticPod, Unit, Upgrades
+
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
 
@@ -135,13 +137,26 @@ class Gpu:
 
 
 @dataclass(frozen=True)
+class Xid:
+    """An error that the driver reported of a GPU. gpu: its index, or its place on the bus. line: as it was logged."""
+
+    code: int
+    gpu: str
+    line: str = ""
+
+
+@dataclass(frozen=True)
 class Nvidia:
     pci: tuple[PciGpu, ...] = ()
     devices: tuple[str, ...] = ()  # /dev/nvidia*
     kernel_driver: str = ""  # version of the loaded module
     driver: str = ""  # version as nvidia-smi says it
-    gpus: tuple[Gpu, ...] = ()
+    gpus: tuple[Gpu, ...] = ()  # those that answer
     error: str = ""  # what nvidia-smi said when it failed
+    simulated: bool = False
+    xids: tuple[Xid, ...] = ()  # the last ones since the host started, oldest first
+    cdi: tuple[str, ...] = ()  # names of the devices that descriptions of kind nvidia.com/gpu have
+    plugin_socket: bool = False  # a device plugin has put its socket where the kubelet's is
 
 
 @dataclass(frozen=True)
@@ -152,36 +167,6 @@ class Membership:
     ca: str = ""  # sha256 of the CA's PEM file
     control_plane: bool = False
     distribution: str = ""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A systemd unit that is there. since: Unix seconds at which it became active, None while it isn't."""
-
-    enabled: str = ""  # systemd's own words: "enabled", "disabled", "masked", ...
-    active: str = ""  # "active", "inactive", "failed", ...
-    since: float | None = None
-
-
-@dataclass(frozen=True)
-class Package:
-    version: str
-    held: bool = False
-
-
-@dataclass(frozen=True)
-class Upgrades:
-    """Upgrades that the host makes by itself. keep: regular expressions of the packages that they leave alone."""
-
-    automatic: bool = False
-    keep: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class PrivateFile:
-    mode: int
-    owner: str = "root"
-    group: str = "root"
 
 
 @dataclass(frozen=True)
@@ -247,10 +232,15 @@ class HostFacts:
     own_name: str = ""  # address that the host's own name resolves to
     units: Mapping[str, Unit] = field(default_factory=dict)  # "containerd.service" -> its state; only those there
     packages: Mapping[str, Package] = field(default_factory=dict)  # those whose move would take pods or GPUs along
-    upgrades: Upgrades = Upgrades()
+    upgrades: Upgrades = field(default_factory=Upgrades)
     drivers: Mapping[str, str] = field(default_factory=dict)  # way an NVIDIA driver was installed -> what shows it
     certificates: Mapping[str, float] = field(default_factory=dict)  # path -> Unix seconds at which it expires
     private: Mapping[str, PrivateFile] = field(default_factory=dict)  # what only its owner may read, by path
+    kubelet_arguments: Mapping[str, str] = field(default_factory=dict)  # of the running one: "config", "kubeconfig"
+    static_pods: Mapping[str, StaticPod] = field(default_factory=dict)
+    cni: tuple[str, ...] = ()  # configurations of pod networks, in the order in which containerd looks
+    flannel_subnet: bool = False  # flannel has written down which addresses pods of this host get
+    registry: Registry = field(default_factory=Registry)
     runtimes: tuple[str, ...] = ()  # handlers in containerd's configuration
     changed: Mapping[str, float] = field(default_factory=dict)  # configuration file -> Unix seconds of its last change
     ledger: Mapping[str, LedgerRecord] = field(default_factory=dict)  # role -> record

@@ -10,7 +10,6 @@ from typing import Literal
 
 from arena_install.probe.facts import (
     Disk,
-    Gpu,
     HostFacts,
     Interface,
     LedgerItem,
@@ -18,11 +17,11 @@ from arena_install.probe.facts import (
     Listener,
     Membership,
     Nameserver,
-    Nvidia,
     Os,
-    PciGpu,
 )
 from arena_install.probe.lines import Lines, number
+from arena_install.probe.parse_gpu import nvidia
+from arena_install.probe.parse_services import services
 from arena_install.probe.parse_upkeep import upkeep
 
 _PORTS = (6443, 2379, 2380, 10250, 10257, 10259, 5000, 80, 443)
@@ -75,11 +74,12 @@ def parse(output: str, clock: Sequence[Sequence[object]] = ()) -> HostFacts:
         nameservers=_nameservers(lines),
         dns_search=tuple(word for row in lines.rows["search"][-1:] for word in row.split()),
         listening=_listening(lines),
-        nvidia=_nvidia(lines),
+        nvidia=nvidia(lines),
         secure_boot=_secure_boot(lines),
         versions=_versions(lines),
         config_digests=dict(_digests(lines)),
         kubernetes=_membership(lines),
+        **services(lines),
         **upkeep(lines),
         ledger=_ledger(lines),
     )
@@ -195,24 +195,6 @@ def _proc_address(raw: str) -> str:
         return str(ipaddress.ip_address(b"".join(data[i : i + 4][::-1] for i in range(0, len(data), 4))))
     except ValueError:
         return ""
-
-
-def _nvidia(lines: Lines) -> Nvidia:
-    pci = tuple(
-        PciGpu(slot, device, driver)
-        for slot, device, class_, driver in lines.split("pci", 4)
-        if class_.startswith(("0x0300", "0x0302"))
-    )
-    kernel = match[0] if (match := re.search(r"\d+\.\d+(?:\.\d+)?", lines.text("nvidia.version"))) else ""
-    failed = lines.text("smi.status") not in ("", "0")
-    gpus, driver = [], ""
-    for row in [] if failed else lines.rows["smi"]:
-        fields = [field.strip() for field in row.split(",")]
-        if len(fields) == 5 and fields[0].isdecimal():
-            gpus.append(Gpu(int(fields[0]), fields[1], fields[2], number(fields[3].partition(" ")[0])))
-            driver = fields[4]
-    error = " ".join(" ".join(lines.rows["smi"]).split())[:300] if failed else ""
-    return Nvidia(pci, tuple(lines.rows["device"]), kernel, driver, tuple(gpus), error)
 
 
 def _time_synced(lines: Lines) -> bool | None:

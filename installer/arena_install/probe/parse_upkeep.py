@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-import ssl
 from typing import Any
 
-from arena_install.probe.facts import Package, PrivateFile, Unit, Upgrades
 from arena_install.probe.lines import Lines, number
+from arena_install.probe.services import Package, PrivateFile, Upgrades
 
 #: Packages that bring an NVIDIA driver, in the names of Debian, Ubuntu and NVIDIA's own repository.
 _DRIVER_PACKAGE = re.compile(r"(nvidia-driver|nvidia-kernel-|nvidia-headless|nvidia-dkms|cuda-drivers)[-\w.+]*")
@@ -19,30 +18,16 @@ def upkeep(lines: Lines) -> dict[str, Any]:
     return {
         "boot_id": lines.text("boot_id"),
         "own_name": lines.text("own_name").partition(" ")[0],
-        "units": _units(lines),
         "packages": packages,
         "upgrades": _upgrades(lines),
         "drivers": _drivers(lines, packages),
-        "certificates": _certificates(lines),
         "private": {
             path: PrivateFile(int(mode, 8), owner, group)
             for mode, owner, group, path in lines.split("private", 4)
             if re.fullmatch("[0-7]+", mode)
         },
-        "runtimes": tuple(dict.fromkeys(lines.rows["runtime"])),
         "changed": {path: float(number(seconds)) for seconds, path in lines.split("changed", 2)},
     }
-
-
-def _units(lines: Lines) -> dict[str, Unit]:
-    """Times since boot become times of day by the host's own clock and uptime."""
-    uptime, now = lines.text("uptime").partition(" ")[0], number(lines.text("now"))
-    boot = now - float(uptime) if re.fullmatch(r"\d+(\.\d+)?", uptime) and now else None
-    units = {}
-    for name, enabled, active, micros in lines.split("unit", 4):
-        known = boot is not None and active == "active" and number(micros) > 0
-        units[name] = Unit(enabled, active, round((boot or 0) + number(micros) / 1e6, 1) if known else None)
-    return units
 
 
 def _upgrades(lines: Lines) -> Upgrades:
@@ -61,13 +46,3 @@ def _drivers(lines: Lines, packages: dict[str, Package]) -> dict[str, str]:
     if named := [name for name in packages if _DRIVER_PACKAGE.fullmatch(name)]:
         drivers["packages"] = f"{named[0]} {packages[named[0]].version}"
     return drivers
-
-
-def _certificates(lines: Lines) -> dict[str, float]:
-    found = {}
-    for text, path in lines.split("certificate", 2):
-        try:
-            found[path] = float(ssl.cert_time_to_seconds(text.partition("=")[2]))
-        except ValueError:
-            continue  # not a certificate, or not one that openssl reads
-    return found

@@ -4,9 +4,9 @@
 # Output: lines that explain themselves, in any order:
 #   key=value            the value reaches to the end of the line
 #   kind|field|field     a row of a list; the last field may hold anything
-# The line "@end NONCE" comes last; without it the answer was cut off. The sender defines PROBE_NONCE, probe_observe (which
-# re-reads what roles recorded: "kind|name" lines in, "kind|name|state" lines out) and the functions of upkeep.sh before
-# this text.
+# The line "@end NONCE" comes last; without it the answer was cut off. The sender puts before this text: PROBE_NONCE,
+# probe_observe (which re-reads what roles recorded: "kind|name" lines in, "kind|name|state" lines out), and the functions
+# of gpu.sh, services.sh and upkeep.sh.
 
 LC_ALL=C
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:${PATH:-}
@@ -78,7 +78,7 @@ probe_cgroup() {
 
 probe_disks() {
     set -- /
-    for path in /var/lib /var/lib/containerd /var/lib/kubelet /var/lib/etcd; do
+    for path in /var/lib /var/lib/containerd /var/lib/kubelet /var/lib/etcd /var/log; do
         [ -d "$path" ] && set -- "$@" "$path"
     done
     for path in "$@"; do printf 'disk.path|%s\n' "$path"; done
@@ -194,41 +194,6 @@ probe_dns() {
     fi
 }
 
-probe_gpu() {
-    for path in /sys/bus/pci/devices/*; do
-        vendor=
-        { IFS= read -r vendor <"$path/vendor"; } 2>/dev/null
-        [ "$vendor" = 0x10de ] || continue
-        IFS= read -r device <"$path/device"
-        IFS= read -r class <"$path/class"
-        driver=$(readlink "$path/driver")
-        printf 'pci|%s|%s|%s|%s\n' "${path##*/}" "$device" "$class" "${driver##*/}"
-    done
-    for path in /dev/nvidia* /dev/nvidia-caps/*; do
-        [ -e "$path" ] && printf 'device|%s\n' "$path"
-    done
-    first_line nvidia.version /proc/driver/nvidia/version
-    if [ -d /sys/firmware/efi ]; then
-        bytes=$(od -An -tu1 /sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c 2>/dev/null)
-        if [ -n "$bytes" ]; then
-            printf 'secureboot.byte=%s\n' "${bytes##* }"
-        elif have mokutil; then
-            printf 'secureboot.mokutil=%s\n' "$(mokutil --sb-state 2>&1 | tr '\n' ' ')"
-        fi
-    else
-        echo secureboot.byte=none
-    fi
-}
-
-# Asked in the background: nvidia-smi takes seconds on a cold driver.
-probe_smi() {
-    have nvidia-smi || return
-    output=$(bounded 15 nvidia-smi --query-gpu=index,uuid,name,memory.total,driver_version --format=csv,noheader,nounits 2>&1)
-    status=$?
-    printf 'smi.status=%s\n' "$status"
-    printf '%s\n' "$output" | sed 's/^/smi|/'
-}
-
 probe_software() {
     for name in containerd kubelet nvidia-ctk runc; do
         have "$name" && printf 'version|%s|%s\n' "$name" "$(bounded 5 "$name" --version 2>/dev/null | head -n 1)"
@@ -282,6 +247,7 @@ probe_main() {
         probe_dns &
         probe_smi &
         probe_software &
+        probe_registry &
         wait
     } | {
         {
@@ -292,7 +258,9 @@ probe_main() {
             probe_kernel
             probe_network
             probe_gpu
+            probe_gpu_in_containers
             probe_kubernetes
+            probe_services
             probe_upkeep
             probe_ledger
         } 2>/dev/null

@@ -29,6 +29,8 @@ from arena_install.probe.parse import parse
 from arena_install.probe.ssh import Route, routes, secrets_of
 from arena_install.probe.unreachable import unreachable
 
+#: The parts of the script; the last one runs it.
+SCRIPTS = ("gpu.sh", "services.sh", "upkeep.sh", "probe.sh")
 #: For the child's imports, on top of the time that the hosts are given.
 _STARTUP = 30.0
 
@@ -87,8 +89,8 @@ def script() -> str:
 
 def compose(reader: str) -> str:
     """reader: a POSIX-sh text that turns "kind|name" lines into "kind|name|state" lines."""
-    upkeep, own = (Path(__file__).with_name(name).read_text() for name in ("upkeep.sh", "probe.sh"))
-    return f"PROBE_NONCE=@NONCE@\nprobe_observe() (\n{reader}\n)\n{upkeep}\n{own}"
+    own = "\n".join(Path(__file__).with_name(name).read_text() for name in SCRIPTS)
+    return f"PROBE_NONCE=@NONCE@\nprobe_observe() (\n{reader}\n)\n{own}"
 
 
 class _Child:

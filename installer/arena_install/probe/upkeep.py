@@ -8,7 +8,8 @@ import time
 from collections.abc import Iterator
 
 from arena_install.inventory.cluster import Host
-from arena_install.probe.facts import Finding, HostFacts, PrivateFile
+from arena_install.probe.facts import Finding, HostFacts
+from arena_install.probe.services import PrivateFile
 
 CERTIFICATE_DAYS = 30  # kubeadm's last a year; a month is time enough to renew them
 #: A node of 110 pods with some thousand watched files each; the kernel's own floor (8192, 128) is used up by far fewer.

@@ -1,49 +1,10 @@
 # What keeps a host as it was set up, and what could change it behind our back: services, certificates, packages, drivers,
 # files that hold secrets. Part of the probe, which calls it (see probe.sh for the rules and the form of the output).
 
-# unit|NAME|enabled state|active state|microseconds after boot at which it became active
-probe_units() {
-    first_line uptime /proc/uptime
-    first_line boot_id /proc/sys/kernel/random/boot_id
-    printf 'now=%s\n' "$(date +%s)"
-    have systemctl || return
-    set --
-    for name in containerd kubelet docker-registry chrony chronyd ntp ntpsec systemd-timesyncd; do
-        set -- "$@" "$name.service"
-    done
-    # Blocks come in the order asked for, apart by an empty line; an alias answers with another Id.
-    bounded 5 systemctl show -p LoadState -p UnitFileState -p ActiveState -p ActiveEnterTimestampMonotonic -- "$@" |
-        awk -F = -v names="$*" '
-            function flush() {
-                n++
-                if (value["LoadState"] == "loaded")
-                    print "unit|" name[n] "|" value["UnitFileState"] "|" value["ActiveState"] "|" \
-                        value["ActiveEnterTimestampMonotonic"]
-                split("", value)
-            }
-            BEGIN { split(names, name, " ") }
-            /^$/ { flush(); next }
-            { value[$1] = $2 }
-            END { flush() }'
-}
-
+# Hosts that share a kernel share its clock.
 probe_time() {
+    first_line boot_id /proc/sys/kernel/random/boot_id
     have chronyc && bounded 3 chronyc -n tracking | sed -nE 's/^Leap status[[:space:]]*:[[:space:]]*/chrony=/p'
-}
-
-# certificate|notAfter=Nov 22 20:00:00 2027 GMT|PATH
-probe_certificates() {
-    have openssl || return
-    for path in /etc/kubernetes/pki/*.crt /etc/kubernetes/pki/etcd/*.crt /var/lib/kubelet/pki/kubelet.crt \
-        /var/lib/kubelet/pki/kubelet-client-current.pem /var/lib/kubelet/pki/kubelet-server-current.pem \
-        /etc/arena-install/registry/*.crt /etc/arena-install/registry-ca.crt; do
-        [ -r "$path" ] && printf 'certificate|%s|%s\n' "$(openssl x509 -noout -enddate -in "$path")" "$path"
-    done
-    for path in /etc/kubernetes/*.conf; do
-        data=$(sed -nE 's/^[[:space:]]*client-certificate-data:[[:space:]]*([^[:space:]]+).*/\1/p' "$path")
-        [ -n "$data" ] || continue
-        printf 'certificate|%s|%s\n' "$(printf '%s' "$data" | base64 -d | openssl x509 -noout -enddate)" "$path"
-    done
 }
 
 # private|octal mode|owner|group|PATH, of what only its owner may read
@@ -87,9 +48,7 @@ probe_own_name() {
 
 probe_upkeep() {
     probe_own_name
-    probe_units
     probe_time
-    probe_certificates
     probe_private
     probe_packages
     probe_drivers

@@ -4,20 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from arena_install.probe.facts import (
-    Gpu,
-    Interface,
-    LedgerItem,
-    Listener,
-    Membership,
-    Nameserver,
-    Package,
-    PciGpu,
-    PrivateFile,
-    Unit,
-    Upgrades,
-)
+from arena_install.probe.facts import Gpu, Interface, LedgerItem, Listener, Membership, Nameserver, PciGpu
 from arena_install.probe.parse import clock_offset, parse
+from arena_install.probe.services import Package, PrivateFile, Unit, Upgrades
 
 GPU_HOST = """\
 @begin n 1700000000.25
@@ -73,11 +62,9 @@ now=1700000000
 uptime=5000.25 4000.00
 boot_id=0731d9c8-c760-406c-83be-20d574b8b10c
 own_name=10.0.0.11       gpu-1
-unit|containerd.service|enabled|active|1000000000
-unit|chrony.service|disabled|inactive|0
+unit|containerd.service|enabled|active|running|success|1000000000|0
+unit|chrony.service|disabled|inactive|dead|success|0|0
 chrony=Not synchronised
-certificate|notAfter=Nov 22 22:26:31 2027 GMT|/etc/kubernetes/pki/apiserver.crt
-certificate||/etc/kubernetes/pki/broken.crt
 private|640|root|docker-registry|/etc/arena-install/registry/tls.key
 package|hold|550.127.05-1|nvidia-driver
 package|install|1.7.24|containerd
@@ -168,9 +155,8 @@ def test_what_keeps_a_host_as_it_is() -> None:
     """The clock says synchronised by timesyncd's mark, which counts beside chrony's word."""
     facts = parse(GPU_HOST)
     assert (facts.boot_id[:8], facts.own_name, facts.time_synced) == ("0731d9c8", "10.0.0.11", True)
-    assert facts.units["containerd.service"] == Unit("enabled", "active", 1699995999.8)
-    assert facts.units["chrony.service"] == Unit("disabled", "inactive", None)
-    assert facts.certificates == {"/etc/kubernetes/pki/apiserver.crt": 1826922391.0}
+    assert facts.units["containerd.service"] == Unit("enabled", "active", "running", "success", 1699995999.8)
+    assert facts.units["chrony.service"] == Unit("disabled", "inactive", "dead", "success")
     assert facts.private == {"/etc/arena-install/registry/tls.key": PrivateFile(0o640, "root", "docker-registry")}
     assert facts.packages == {"nvidia-driver": Package("550.127.05-1", True), "containerd": Package("1.7.24")}
     assert facts.upgrades == Upgrades(True, ("nvidia-",))

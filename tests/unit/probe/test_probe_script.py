@@ -11,10 +11,9 @@ import pytest
 
 from arena_install import paths
 from arena_install.probe.parse import parse
-from arena_install.probe.runner import compose, script
+from arena_install.probe.runner import SCRIPTS, compose, script
 
-SCRIPT = Path(__file__).parents[3] / "installer/arena_install/probe/probe.sh"
-UPKEEP = SCRIPT.with_name("upkeep.sh")
+PARTS = [Path(__file__).parents[3] / "installer/arena_install/probe" / name for name in SCRIPTS]
 OBSERVE = Path(__file__).parents[3] / "roles/ledger/files/observe.sh"
 SHELLS = [["dash"], ["busybox", "sh"], ["bash", "--posix"], ["sh"]]
 
@@ -92,20 +91,20 @@ def code(text: str) -> str:
     return re.sub(r'"(?:[^"\\]|\\.)*"', lambda match: '""' if ">" in match[0] or "|" in match[0] else match[0], text)
 
 
-@pytest.mark.parametrize("path", [SCRIPT, UPKEEP, OBSERVE], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*PARTS, OBSERVE], ids=lambda path: path.name)
 def test_no_redirection_but_to_dev_null(path: Path) -> None:
     for match in re.finditer(r"\d*>+[&|]?\s*(\S*)", code(path.read_text())):
         assert re.match(r"(/dev/null|[12])\b", match[1]), match[0]
 
 
-@pytest.mark.parametrize("path", [SCRIPT, UPKEEP, OBSERVE], ids=lambda path: path.name)
+@pytest.mark.parametrize("path", [*PARTS, OBSERVE], ids=lambda path: path.name)
 def test_no_here_document_and_no_program_that_writes(path: Path) -> None:
     text = code(path.read_text())
     assert "<<" not in text
     start = r"(?:^|[;|&({`]|\b(?:then|do|else|if|while|exec)\b|\bbounded \d+|\btimeout \d+)[ \t]*([a-z][\w-]*)"
     words = set(re.findall(start, text, re.MULTILINE)) | set(re.findall(r"\bcommand ([a-z]+)", text))
     assert {"sed", "grep"} & words  # it does see commands
-    allowed = set() if path == SCRIPT else {"systemctl"}  # `systemctl show`, which only reads
+    allowed = {"systemctl"} if path.stem in ("observe", "services") else set()  # `systemctl show`, which only reads
     assert words & set(WRITERS.split()) <= allowed
     assert not re.search(r"sed[^|\n]* -[a-zA-Z]*i", path.read_text())
     assert not re.search(r"systemctl (?!show)\w", code(path.read_text()))
@@ -129,7 +128,7 @@ def test_a_look_leaves_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(shutil.which("shellcheck") is None, reason="shellcheck is not installed")
 def test_shellcheck() -> None:
-    done = subprocess.run(["shellcheck", "-s", "dash", SCRIPT, UPKEEP], capture_output=True, text=True)
+    done = subprocess.run(["shellcheck", "-s", "dash", *PARTS], capture_output=True, text=True)
     assert done.stdout == ""
 
 
