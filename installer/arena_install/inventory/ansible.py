@@ -30,10 +30,6 @@ _PINNED = {
     "ANSIBLE_DEPRECATION_WARNINGS": "False",
     "ANSIBLE_LOCALHOST_WARNING": "False",
     "ANSIBLE_INVENTORY_UNPARSED_WARNING": "False",
-    "ANSIBLE_STDOUT_CALLBACK": "ansible.builtin.minimal",
-    "ANSIBLE_CALLBACK_RESULT_FORMAT": "json",
-    "ANSIBLE_LOAD_CALLBACK_PLUGINS": "False",
-    "ANSIBLE_FORKS": "20",
     "LC_ALL": "C.UTF-8",  # Ansible refuses to start under any other encoding
 }
 #: Left out of the environment: they would add to the output, or write resolved values, which may be secrets, to a file.
@@ -42,18 +38,23 @@ _DROPPED = ("ANSIBLE_LOG_PATH", "ANSIBLE_DEBUG", "ANSIBLE_VERBOSITY", "ANSIBLE_C
 
 @dataclass(frozen=True)
 class Meaning:
-    """groups: group -> its hosts in the inventory's order, those of child groups included. vars: host -> variables."""
+    """groups: group -> its hosts in the inventory's order, those of child groups included. vars: host -> variables.
+
+    failed: host -> variable -> why its template or vault value could not be resolved; it stands in vars as written.
+    """
 
     groups: Mapping[str, tuple[str, ...]]
     vars: Mapping[str, Mapping[str, Any]]
+    failed: Mapping[str, Mapping[str, str]]
 
 
-def ask(inventory: Path, plugins: str) -> Meaning:
-    """Run `ansible-inventory --list`. plugins: comma-separated inventory plugins that may read the file.
+def ask(inventory: Path, plugins: str, keys: Iterable[str]) -> Meaning:
+    """What Ansible reads. plugins: comma-separated inventory plugins that may do so. keys: variables to resolve.
 
+    The values come back on a pipe; only the variables' names are in the arguments.
     Raises ConfigError with Ansible's own words and, where it names one, the line; TimedOutError after two minutes.
     """
-    answer = _run("ansible-inventory", ["-i", str(inventory.absolute()), "--list"], plugins)
+    answer = _run(["-i", str(inventory.absolute()), "--list"], plugins, ",".join(sorted(keys)))
     if answer.returncode:
         raise _refused(inventory, answer.stderr)
     try:
@@ -64,8 +65,9 @@ def ask(inventory: Path, plugins: str) -> Meaning:
     meta: dict[str, Any] = listing.pop("_meta", {})
     groups = {name: tuple(dict.fromkeys(_members(name, listing, ()))) for name in {*listing, *_named(listing)}}
     values: dict[str, Mapping[str, Any]] = {name: {} for hosts in groups.values() for name in hosts}
-    values.update(meta.get("hostvars", {}))
-    return Meaning(groups, values)
+    resolved = meta.get("resolved", {})
+    values |= {host: {**given, **resolved.get(host, {})} for host, given in meta.get("hostvars", {}).items()}
+    return Meaning(groups, values, meta.get("failed", {}))
 
 
 def _named(listing: Mapping[str, Any]) -> Iterable[str]:
@@ -81,48 +83,8 @@ def _members(group: str, listing: Mapping[str, Any], above: Sequence[str]) -> It
             yield from _members(child, listing, (*above, group))
 
 
-def unresolved(value: Any) -> bool:
-    """Whether a variable is still a template or encrypted, as `--list` leaves both."""
-    if isinstance(value, str):
-        return "{{" in value or "{%" in value
-    return isinstance(value, dict) and "__ansible_vault" in value
-
-
-@dataclass(frozen=True)
-class Resolved:
-    """values: host -> variable -> value, None where it is not set. failed: host -> Ansible's reason."""
-
-    values: Mapping[str, Mapping[str, Any]]
-    failed: Mapping[str, str]
-
-
-def resolve(inventory: Path, plugins: str, keys: Iterable[str]) -> Resolved:
-    """These variables of every host with templates rendered and vault values decrypted.
-
-    The values come back on a pipe; only the variables' names are in the arguments. Raises ConfigError, TimedOutError.
-    """
-    wanted = ", ".join(f'"{key}": {key} | default(none)' for key in sorted(keys))
-    message = "msg={{ {" + wanted + "} }}"
-    arguments = ["-i", str(inventory.absolute()), "all", "-m", "ansible.builtin.debug", "-a", message]
-    answer = _run("ansible", arguments, plugins)
-    values: dict[str, Mapping[str, Any]] = {}
-    failed: dict[str, str] = {}
-    decoder = json.JSONDecoder()
-    for match in re.finditer(r"^(\S+) \| (SUCCESS|FAILED!|UNREACHABLE!) => (?=\{)", answer.stdout, re.M):
-        body = decoder.raw_decode(answer.stdout, match.end())[0]
-        if match.group(2) == "SUCCESS":
-            values[match.group(1)] = body["msg"]
-        else:
-            failed[match.group(1)] = re.sub(r"^Task failed: |Error [a-z]+ \w+( '\w+')?: ", "", str(body.get("msg", "")))
-    if answer.returncode and not failed:
-        raise _refused(inventory, answer.stderr)
-    return Resolved(values, failed)
-
-
-def _run(tool: str, arguments: list[str], plugins: str) -> subprocess.CompletedProcess[str]:
-    script = Path(sys.executable).parent / tool
-    module = [sys.executable, "-P", "-m", "ansible", tool.removeprefix("ansible-").replace("ansible", "adhoc")]
-    command = [str(script)] if script.is_file() else module
+def _run(arguments: list[str], plugins: str, keys: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", str(Path(__file__).with_name("reader.py")), keys]
     with tempfile.TemporaryDirectory(prefix="arena-install-") as scratch:
         given = {name: value for name, value in os.environ.items() if name not in _DROPPED}
         environment = {**given, **_PINNED, "ANSIBLE_CONFIG": _config(scratch), "ANSIBLE_LOCAL_TEMP": scratch}
@@ -133,7 +95,7 @@ def _run(tool: str, arguments: list[str], plugins: str) -> subprocess.CompletedP
                 stdin=subprocess.DEVNULL, capture_output=True, timeout=_SECONDS, check=False,
             )  # fmt: skip
         except subprocess.TimeoutExpired as error:
-            raise TimedOutError(f"{tool} did not answer within {_SECONDS} s", where=arguments[1]) from error
+            raise TimedOutError(f"Ansible did not answer within {_SECONDS} s", where=arguments[1]) from error
 
 
 def _config(scratch: str) -> str:

@@ -95,7 +95,11 @@ def _check_lines(scan: Scan, folder: Path) -> None:
     maker = hosts.Maker(scan, hosts.Places(scan, folder, {}), folder.absolute())
     for name in scan.named_by_us():
         own = scan.values.get(name, {})
-        maker.check(name, {key: value for key, value in own.items() if not ansible.unresolved(value)})
+        maker.check(name, {key: value for key, value in own.items() if not _left_to_ansible(value)})
+
+
+def _left_to_ansible(value: Any) -> bool:
+    return isinstance(value, str) and ("{{" in value or "{%" in value or value.startswith("$ANSIBLE_VAULT;"))
 
 
 def _is_source(file: Path) -> bool:
@@ -140,31 +144,21 @@ def _without_bom(inventory: Path) -> Path:
 def _ask(inventory: Path, plugins: str, scan: Scan, folder: Path) -> ansible.Meaning:
     """Ansible's reading, with templates and vault values resolved in the variables that we act on."""
     try:
-        meaning = ansible.ask(inventory, plugins)
+        meaning = ansible.ask(inventory, plugins, ssh.UNDERSTOOD)
     except ConfigError as error:
         _raise([*_broken_variables(folder), error][:1])  # Ansible does not always name the file that it stumbled over
         raise
-    unresolved = {
-        host: [key for key in sorted(ssh.UNDERSTOOD & values.keys()) if ansible.unresolved(values[key])]
-        for host, values in meaning.vars.items()
-    }
-    keys = {key for some in unresolved.values() for key in some}
-    if not keys:
-        return meaning
-    resolved = ansible.resolve(inventory, plugins, keys)
     places = hosts.Places(scan, folder, meaning.groups)
-    values = {host: dict(given) for host, given in meaning.vars.items()}
-    for host, some in unresolved.items():
-        for key in some:
-            if (value := resolved.values.get(host, {}).get(key)) is not None:
-                values[host][key] = value
-                continue
-            reason = resolved.failed.get(host, "a variable that it names is not set")
-            what = f"host `{host}`: {key} cannot be resolved"
-            scan.wrong(places.of(host, key), what, why=reason, fix=ansible.vault_fix(reason))
-            break  # Ansible's reason is about one of them; the others may be fine
+    said: set[tuple[Source, str]] = set()  # a group's wrong value is said once, not for each of its hosts
+    for host, reasons in meaning.failed.items():
+        for key, reason in reasons.items():
+            where = places.of(host, key)
+            if (where, reason) not in said:
+                what = f"host `{host}`: {key} cannot be resolved"
+                scan.wrong(where, what, why=reason, fix=ansible.vault_fix(reason))
+            said.add((where, reason))
     _raise(scan.errors)
-    return ansible.Meaning(meaning.groups, values)
+    return meaning
 
 
 def _broken_variables(folder: Path) -> list[ArenaError]:

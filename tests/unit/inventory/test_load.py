@@ -157,6 +157,25 @@ def test_yaml_with_templates_and_vault(write: Write, monkeypatch: pytest.MonkeyP
     assert str(cluster.host("w3").source) == f"{path}:9"
 
 
+def test_templates_see_other_hosts_and_one_that_fails_is_said_once(write: Write) -> None:
+    path = write(
+        "hosts.ini", "[control_plane]\ncp1 number=1\n\n[worker]\nw[2:4] number='{{ inventory_hostname[1:] }}'\n"
+    )
+    write(
+        "group_vars/all.yml",
+        "ansible_host: 10.0.0.{{ number }}\nansible_port: \"{{ 2000 + hostvars['cp1'].number }}\"\n",
+    )
+    cluster = load(path, None)
+    assert [(host.address, host.port) for host in cluster.hosts] == [(f"10.0.0.{n}", 2001) for n in (1, 2, 3, 4)]
+    users = write("group_vars/worker.yml", "\nansible_user: '{{ admin }}'\nansible_ssh_pass: '{{ nobodys }}'\n")
+    with pytest.raises(ErrorGroup) as caught:
+        load(path, None)
+    assert [(error.where, error.why) for error in caught.value.errors] == [
+        (f"{users}:3", "'nobodys' is undefined"),
+        (f"{users}:2", "'admin' is undefined"),
+    ]
+
+
 def test_byte_order_mark_and_windows_line_ends(write: Write) -> None:
     text = "[control_plane]\r\ncp1\r\n\r\n[worker]\r\nw1 ansible_port=2222\r\n\r\n[all:vars]\r\nansible_user=ops\r\n"
     path = write("hosts.ini", b"\xef\xbb\xbf" + text.encode())

@@ -26,14 +26,14 @@ def remember(folder: Path) -> None:
     """From now on, ask Ansible only what no test process of this run has asked before."""
     ask = ansible._run
 
-    def asked_before(tool: str, arguments: list[str], plugins: str) -> subprocess.CompletedProcess[str]:
+    def asked_before(arguments: list[str], plugins: str, keys: str) -> subprocess.CompletedProcess[str]:
         vault = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE", "")
-        key = hashlib.sha256(json.dumps([tool, arguments, plugins, vault]).encode()).hexdigest()
+        key = hashlib.sha256(json.dumps([arguments, plugins, keys, vault]).encode()).hexdigest()
         kept = folder / key
         if kept.exists():
             answer: subprocess.CompletedProcess[str] = pickle.loads(kept.read_bytes())
             return answer
-        answer = ask(tool, arguments, plugins)
+        answer = ask(arguments, plugins, keys)
         partial = folder / f"{key}.{os.getpid()}"
         partial.write_bytes(pickle.dumps(answer))
         partial.replace(kept)
