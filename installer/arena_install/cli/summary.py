@@ -84,9 +84,8 @@ def tell_plan(plan: Plan, *, as_json: bool) -> None:
     if plan.components:
         table = _table("component", "", "why")
         for component in plan.components:
-            table.add_row(
-                component.component, "", "not installed by us yet" if component.why == "new" else "its inputs changed"
-            )
+            for index, reason in enumerate(component.reasons):
+                table.add_row(component.component if index == 0 else "", "", str(reason))
         console.print(table)
     hosts = len(plan.touched_hosts())
     console.print(
