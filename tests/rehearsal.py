@@ -1,0 +1,201 @@
+"""One fault in one running cluster, by the commands that a user has: pass -> fail -> mend -> pass.
+
+What is seen is written down as it comes (build/faults/<fault>.json), so that a long run can be taken up where it ended,
+and the page docs/faults.md says nothing but what ran.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from arena_install.lab.faults import Fault
+from arena_install.verify import registry
+from arena_install.verify.model import Check
+
+T = TypeVar("T")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESULTS = REPOSITORY / "build/faults"
+_MARKS = ("✗", "!")
+#: Suites that are run beside the checks concerned, to see that nothing else fails. All others only with `thorough`.
+CHEAP = ("quick", "host", "cluster", "gpu", "security")
+
+
+@dataclass
+class Seen:
+    """What one rehearsal saw. seconds: of each step. during: check -> status while the fault was in. problems: what was
+    not as the fault declares; empty when all was."""
+
+    fault: str
+    digest: str
+    thorough: bool
+    started: float  # Unix seconds
+    seconds: dict[str, float] = field(default_factory=dict)
+    during: dict[str, str] = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)  # of `fails`
+    doctor: str = ""  # its first cause
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not self.problems and {"before", "inject", "during", "mend", "after"} <= set(self.seconds)
+
+    def save(self) -> None:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        (RESULTS / f"{self.fault}.json").write_text(json.dumps({**asdict(self), "good": self.good}, indent=1) + "\n")
+
+
+def load(fault: str) -> Seen | None:
+    path = RESULTS / f"{fault}.json"
+    if not path.is_file():
+        return None
+    data = json.loads(path.read_text())
+    data.pop("good")
+    return Seen(**data)
+
+
+class Rehearsal:
+    """Faults in one lab, one after the other. What has passed since the last one was mended is not asked again."""
+
+    def __init__(self, lab: str, *, thorough: bool = False, others: Iterable[str] = CHEAP) -> None:
+        self.lab, self.thorough, self.others = lab, thorough, tuple(others)
+        self._well: set[str] = set()
+
+    def run(self, fault: Fault) -> Seen:
+        seen = Seen(fault.name, digest(fault), self.thorough, time.time())
+        ids = self._chosen(fault)
+        asked = [id for id in ids if id not in self._well]
+        if asked:
+            before = self._timed(seen, "before", lambda: self.verify(asked))
+            seen.problems += [f"{id} did not pass before: {row['cause']}" for id, row in _broken(before)]
+        else:
+            seen.seconds["before"] = 0.0
+        if seen.problems:
+            seen.save()
+            return seen
+        self._well.clear()
+        try:
+            self._timed(seen, "inject", lambda: self._fault(fault.name))
+            found = self._timed(seen, "during", lambda: self.verify(ids))
+            self._judge(fault, found, seen)
+            if fault.doctor:
+                self._doctor(fault, seen)
+        finally:
+            self._timed(seen, "mend", lambda: self._fault(fault.name, "--mend"))
+            seen.save()
+        after = self._timed(seen, "after", lambda: self.verify(ids))
+        seen.problems += [f"{id} did not pass after mending: {row['cause']}" for id, row in _broken(after)]
+        if not _broken(after):
+            self._well = set(after)
+        seen.save()
+        return seen
+
+    def mend_all(self) -> None:
+        self._command("lab", "fault", "--mend-all", "--name", self.lab)
+
+    def verify(self, ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """check -> {"status", "cause", "fix"} for these and what they need."""
+        chosen = [part for id in ids for part in ("--check", id)]
+        done = self._command("verify", "--name", self.lab, "--json", *chosen, good=(0, 1, 3, 5))
+        tests = json.loads(done.stdout)["results"]["tests"]
+        return {
+            test["name"]: {"status": test["rawStatus"], "cause": test["extra"]["cause"], "fix": test["extra"]["fix"]}
+            for test in tests
+        }
+
+    def _chosen(self, fault: Fault) -> list[str]:
+        checks = registry.load()
+        wanted = expected(fault, checks)
+        for check in checks.values():
+            if self.thorough or set(check.suites) & set(self.others):
+                wanted.add(check.id)
+        return [id for id in checks if id in wanted]
+
+    def _judge(self, fault: Fault, found: dict[str, dict[str, str]], seen: Seen) -> None:
+        seen.during = {id: row["status"] for id, row in found.items()}
+        seen.causes = {id: found[id]["cause"] for id in fault.fails}
+        broken, declared = {id for id, _ in _broken(found)}, expected(fault, registry.load())
+        for id in fault.fails:
+            row = found[id]
+            if row["status"] not in ("fail", "error"):
+                seen.problems.append(f"{id} should fail, it says {row['status']}")
+            elif row["cause"].startswith("the check itself broke") or not row["cause"] or not row["fix"]:
+                seen.problems.append(f"{id} fails without saying why and what mends it: {row}")
+        seen.problems += [
+            f"{id} is {found[id]['status']} too: {found[id]['cause']}" for id in sorted(broken - declared)
+        ]
+        seen.problems += [
+            f"{id} is declared to fail too, and passes" for id in sorted(declared - broken - {*fault.fails})
+        ]
+
+    def _doctor(self, fault: Fault, seen: Seen) -> None:
+        done = self._timed(seen, "doctor", lambda: self._command("doctor", "--name", self.lab, good=(0, 1, 3)))
+        seen.doctor = first_cause(done.stdout)
+        if fault.doctor.lower() not in seen.doctor.lower():
+            seen.problems.append(f"doctor's first cause lacks {fault.doctor!r}: {seen.doctor or 'it found nothing'}")
+
+    def _fault(self, name: str, *more: str) -> None:
+        self._command("lab", "fault", name, "--name", self.lab, *more)
+
+    def _command(self, *arguments: str, good: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "arena_install", *arguments],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=1800,
+            check=False,
+        )
+        if done.returncode not in good:
+            raise AssertionError(
+                f"{' '.join(arguments)} ended {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            )
+        return done
+
+    def _timed(self, seen: Seen, step: str, work: Callable[[], T]) -> T:
+        started = time.monotonic()
+        try:
+            return work()
+        finally:
+            seen.seconds[step] = round(time.monotonic() - started, 1)
+
+
+def expected(fault: Fault, checks: dict[str, Check]) -> set[str]:
+    """The checks that do not pass under a fault: those that it names, and what needs one of them."""
+    found = {*fault.fails, *fault.also}
+    while more := {check.id for check in checks.values() if found & set(check.needs)} - found:
+        found |= more
+    return found
+
+
+def digest(fault: Fault) -> str:
+    """Of what a result is about: the fault, and the code of the checks."""
+    total = hashlib.sha256(fault.model_dump_json(exclude={"source"}).encode())
+    for file in sorted((REPOSITORY / "installer/arena_install/verify").rglob("*.py")):
+        total.update(file.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def first_cause(screen: str) -> str:
+    """What `doctor` shows first: its first line with a mark, and what is indented below it."""
+    lines: list[str] = []
+    for line in screen.splitlines():
+        if line[:1] in _MARKS:
+            if lines:
+                break
+            lines.append(line[1:].strip())
+        elif lines:
+            lines.append(line.strip())
+    return "\n".join(filter(None, lines))
+
+
+def _broken(found: dict[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
+    return [(id, row) for id, row in found.items() if row["status"] != "pass"]
