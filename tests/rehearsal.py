@@ -25,8 +25,6 @@ T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "build/faults"
 _MARKS = ("✗", "!")
-#: Suites that are run beside the checks concerned, to see that nothing else fails. All others only with `thorough`.
-CHEAP = ("quick", "host", "cluster", "gpu", "security")
 
 
 @dataclass
@@ -63,66 +61,75 @@ def load(fault: str) -> Seen | None:
 
 
 class Rehearsal:
-    """Faults in one lab, one after the other. What has passed since the last one was mended is not asked again."""
+    """Faults in one lab, one after the other. What has passed since the last one was mended is not asked again.
 
-    def __init__(self, lab: str, *, thorough: bool = False, others: Iterable[str] = CHEAP) -> None:
-        self.lab, self.thorough, self.others = lab, thorough, tuple(others)
+    Beside the checks that a fault names, all that only read are run, to see that nothing else fails; with `thorough`
+    every check there is. `narrow` leaves out even the former.
+    """
+
+    def __init__(self, lab: str, *, thorough: bool = False, narrow: bool = False) -> None:
+        self.lab, self.thorough, self.narrow = lab, thorough, narrow
         self._well: set[str] = set()
+        self._idle: set[str] = set()  # what this cluster gives no cause to run, and says so
 
     def run(self, fault: Fault) -> Seen:
         seen = Seen(fault.name, digest(fault), self.thorough, time.time())
-        ids = self._chosen(fault)
-        asked = [id for id in ids if id not in self._well]
-        if asked:
-            before = self._timed(seen, "before", lambda: self.verify(asked))
-            seen.problems += [f"{id} did not pass before: {row['cause']}" for id, row in _broken(before)]
-        else:
-            seen.seconds["before"] = 0.0
+        ids = self._beside() | {*fault.fails, *fault.also}
+        self._passes(fault, ids - self._well, "before", seen)
         if seen.problems:
-            seen.save()
             return seen
         self._well.clear()
+        left_out = expected(fault, registry.load())  # not worth their time before and after
         try:
             self._timed(seen, "inject", lambda: self._fault(fault.name))
-            found = self._timed(seen, "during", lambda: self.verify(ids))
+            found = self._timed(seen, "during", lambda: self.verify(ids | left_out))
             self._judge(fault, found, seen)
             if fault.doctor:
                 self._doctor(fault, seen)
         finally:
             self._timed(seen, "mend", lambda: self._fault(fault.name, "--mend"))
             seen.save()
-        after = self._timed(seen, "after", lambda: self.verify(ids))
-        seen.problems += [f"{id} did not pass after mending: {row['cause']}" for id, row in _broken(after)]
-        if not _broken(after):
-            self._well = set(after)
-        seen.save()
+        self._passes(fault, ids, "after", seen)
         return seen
+
+    def _passes(self, fault: Fault, ids: set[str], when: str, seen: Seen) -> None:
+        """These checks pass; what is not for this cluster says so, but for those that the fault names."""
+        found = self._timed(seen, when, lambda: self.verify(ids) if ids else {})
+        idle = {id for id, row in found.items() if row["status"] == "skip" and not row["blocked"]}
+        self._idle |= idle - {*fault.fails, *fault.also}
+        problems = [f"{id} did not pass {when}: {row['cause']}" for id, row in self._broken(found)]
+        if not problems:
+            self._well |= set(found)
+        seen.problems += problems
+        seen.save()
 
     def mend_all(self) -> None:
         self._command("lab", "fault", "--mend-all", "--name", self.lab)
 
     def verify(self, ids: Iterable[str]) -> dict[str, dict[str, str]]:
-        """check -> {"status", "cause", "fix"} for these and what they need."""
+        """check -> {"status", "cause", "fix", "blocked"} for these and what they need."""
         chosen = [part for id in ids for part in ("--check", id)]
         done = self._command("verify", "--name", self.lab, "--json", *chosen, good=(0, 1, 3, 5))
         tests = json.loads(done.stdout)["results"]["tests"]
         return {
-            test["name"]: {"status": test["rawStatus"], "cause": test["extra"]["cause"], "fix": test["extra"]["fix"]}
+            test["name"]: {
+                "status": test["rawStatus"],
+                "cause": test["extra"]["cause"],
+                "fix": test["extra"]["fix"],
+                "blocked": test["extra"]["blockedBy"],
+            }
             for test in tests
         }
 
-    def _chosen(self, fault: Fault) -> list[str]:
-        checks = registry.load()
-        wanted = expected(fault, checks)
-        for check in checks.values():
-            if self.thorough or set(check.suites) & set(self.others):
-                wanted.add(check.id)
-        return [id for id in checks if id in wanted]
+    def _beside(self) -> set[str]:
+        if self.narrow:
+            return set()
+        return {check.id for check in registry.load().values() if self.thorough or not check.writes}
 
     def _judge(self, fault: Fault, found: dict[str, dict[str, str]], seen: Seen) -> None:
         seen.during = {id: row["status"] for id, row in found.items()}
         seen.causes = {id: found[id]["cause"] for id in fault.fails}
-        broken, declared = {id for id, _ in _broken(found)}, expected(fault, registry.load())
+        broken, declared = {id for id, _ in self._broken(found)}, expected(fault, registry.load())
         for id in fault.fails:
             row = found[id]
             if row["status"] not in ("fail", "error"):
@@ -135,6 +142,9 @@ class Rehearsal:
         seen.problems += [
             f"{id} is declared to fail too, and passes" for id in sorted(declared - broken - {*fault.fails})
         ]
+
+    def _broken(self, found: dict[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
+        return [(id, row) for id, row in found.items() if row["status"] != "pass" and id not in self._idle]
 
     def _doctor(self, fault: Fault, seen: Seen) -> None:
         done = self._timed(seen, "doctor", lambda: self._command("doctor", "--name", self.lab, good=(0, 1, 3)))
@@ -195,7 +205,3 @@ def first_cause(screen: str) -> str:
         elif lines:
             lines.append(line.strip())
     return "\n".join(filter(None, lines))
-
-
-def _broken(found: dict[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
-    return [(id, row) for id, row in found.items() if row["status"] != "pass"]
