@@ -57,6 +57,7 @@ def verify(
             (lambda _: None) if json else screen.emit,
             only=tuple(check or ()),
             read_only=read_only,
+            folder=folder,
         )
     if json:
         typer.echo(json_lines.dumps(report.ctrf(), indent=2))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
@@ -34,6 +34,7 @@ class Role:
     images: tuple[str, ...] | Literal["all"]
     files: tuple[str, ...] | Literal["all"]
     folder: Path
+    privileges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of its pods, as in a component's row
 
     def code_digest(self) -> str:
         """sha256 over the role's own files and those of the ledger role, whose modules every role works with."""
@@ -67,7 +68,7 @@ def load_roles(folder: Path) -> tuple[Role, ...]:
 
 
 def _role(path: Path, row: Mapping[str, Any]) -> Role:
-    unknown = set(row) - {"title", "hosts", "needs", "inputs", "images", "files"}
+    unknown = set(row) - {"title", "hosts", "needs", "inputs", "images", "files", "privileges"}
     if unknown:
         raise ConfigError(f"unknown key {sorted(unknown)[0]!r}", where=str(path))
 
@@ -84,4 +85,5 @@ def _role(path: Path, row: Mapping[str, Any]) -> Role:
         images=names("images"),
         files=names("files"),
         folder=path.parent,
+        privileges={name: tuple(words) for name, words in row.get("privileges", {}).items()},
     )

@@ -76,6 +76,8 @@ class Component(_Row):
     crds: Crds | None = None
     images: tuple[str, ...]  # references in the lock; what the rendered chart names must be among them
     profiles: tuple[Profile, ...] = ("minimal", "full")
+    #: workload -> what its pods have beyond Pod Security's baseline, in the words of arena_install.verify.powers
+    privileges: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     node_labels: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)  # inventory group -> labels of its nodes
     ready: Ready = Ready()
     timeout: Timeout = Timeout()

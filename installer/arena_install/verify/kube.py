@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -31,11 +32,13 @@ class ApiError(StepError):
 class Kube:
     """One identity at one API server. Paths are those of the REST API, such as "/api/v1/nodes"."""
 
+    _answered = False  # whether this API ever did: the first failure is reported at once
+    _date = "Thu, 01 Jan 1970 00:00:00 GMT"  # the server's clock when it answered last
     read_only = False  # whether every request but a GET is refused here, before it is sent
 
     def __init__(self, kubeconfig: Path, *, read_only: bool = False) -> None:
         """Raises ConfigError when the file is missing or is no kubeconfig. Connects to nothing yet."""
-        self.read_only = read_only
+        self.read_only, self.file = read_only, kubeconfig
         import urllib3
         from kubernetes import client, config
 
@@ -65,21 +68,22 @@ class Kube:
     def _connect(self, configuration: Any) -> None:
         from kubernetes.client import ApiClient
 
-        self._configuration = configuration
+        self.configuration = configuration  # the generated client's: CA, certificates, proxy
         self._client = ApiClient(configuration)
         self.server: str = configuration.host
 
-    def as_user(self, token: str) -> Kube:
-        """The same API with another identity: a bearer token, and none of the client certificates."""
+    def as_user(self, token: str = "") -> Kube:
+        """The same API with another identity: a bearer token, or none at all, and none of the client certificates."""
         import copy
 
-        other = copy.copy(self._configuration)
+        other = copy.copy(self.configuration)
         other.cert_file = other.key_file = None
         other.username = other.password = None
         other.refresh_api_key_hook = None
-        other.api_key = {"BearerToken": f"Bearer {token}"}
+        other.api_key = {"BearerToken": f"Bearer {token}"} if token else {}
         other.api_key_prefix = {}
         kube = Kube.__new__(Kube)
+        kube.read_only, kube.file = self.read_only, self.file
         kube._connect(other)
         return kube
 
@@ -104,6 +108,15 @@ class Kube:
     def text(self, path: str, *, despite: tuple[int, ...] = (), **query: Any) -> str:
         """despite: HTTP statuses that are answers here and not refusals."""
         return self._request("GET", path, query, accept="*/*", despite=despite).decode("utf-8", "replace")
+
+    def status(self, path: str) -> int:
+        """The HTTP status of a GET; a refusal is an answer."""
+        return self._exchange("GET", path, {}, None, "application/json")[0]
+
+    def now(self) -> float:
+        """Unix seconds by the API server's clock, in whole seconds."""
+        self.status("/version")
+        return parsedate_to_datetime(self._date).timestamp()
 
     def create(self, path: str, body: Object, **query: Any) -> Object:
         return cast(Object, json.loads(self._request("POST", path, query, body)))
@@ -140,6 +153,15 @@ class Kube:
         accept: str = "application/json",
         despite: tuple[int, ...] = (),
     ) -> bytes:
+        status, content = self._exchange(method, path, query, body, accept)
+        if status >= 400 and status not in despite:
+            raise self._refused(method, path, status, content)
+        return content
+
+    def _exchange(
+        self, method: str, path: str, query: dict[str, Any], body: Object | None, accept: str
+    ) -> tuple[int, bytes]:
+        """(HTTP status, content), whatever the status."""
         import urllib3
 
         if self.read_only and method != "GET":
@@ -147,10 +169,9 @@ class Kube:
         url = self.server.rstrip("/") + path + (f"?{urlencode(query)}" if query else "")
         until = time.monotonic() + (_PATIENCE if method == "GET" else 0)
         while True:
-            headers = {"Accept": accept, "User-Agent": "arena-install"}
+            headers = {"Accept": accept, "User-Agent": "arena-install", **self.credentials()}
             if body is not None:
                 headers["Content-Type"] = "application/json"
-            self._client.update_params_for_auth(headers, [], ["BearerToken"], path, method, body)
             try:
                 response: Any = self._client.call_api(
                     method, url, header_params=headers, body=body, _request_timeout=_TIMEOUT
@@ -160,22 +181,26 @@ class Kube:
                 if time.monotonic() < until and self._answered:
                     time.sleep(1)
                     continue
-                raise self._unreachable(error) from error
+                raise self.unreachable(error) from error
             except ArenaError:
                 raise
             except Exception as error:
-                raise self._unreachable(error) from error
+                raise self.unreachable(error) from error
             self._answered = True
+            self._date = response.headers.get("Date") or self._date
             if response.status in (429, 502, 503, 504) and time.monotonic() < until:
                 time.sleep(1)
                 continue
-            if response.status >= 400 and response.status not in despite:
-                raise self._refused(method, path, response.status, content)
-            return content
+            return response.status, content
 
-    _answered = False  # whether this API ever did: the first failure is reported at once
+    def credentials(self) -> dict[str, str]:
+        """Headers that say who asks; empty where a client certificate does, or nothing."""
+        headers: dict[str, str] = {}
+        self._client.update_params_for_auth(headers, [], ["BearerToken"], "", "GET", None)
+        return headers
 
-    def _unreachable(self, error: Exception) -> UnreachableError:
+
+    def unreachable(self, error: Exception) -> UnreachableError:
         reason = getattr(error, "reason", None) or error
         return UnreachableError(
             "the Kubernetes API does not answer",

@@ -18,7 +18,7 @@ Status = Literal["pass", "fail", "skip", "error"]
 Severity = Literal["minor", "major", "critical"]
 
 #: Suites in the order in which reports show them.
-SUITES = ("quick", "cluster", "gpu", "training")
+SUITES = ("quick", "host", "cluster", "gpu", "training", "security")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,8 @@ class Check:
     id: "<suite>.<name>", unique. suites: those that run it, its home first. needs: ids of checks that must pass before,
     and conditions "fact:NAME" or "component:NAME" (see arena_install.verify.needs). holds: names of things that only
     one check may use at a time ("gpu"). timeout: seconds from its start. writes: whether it has to create something in
-    the cluster to find out; what doesn't is what `verify --read-only` runs.
+    the cluster to find out; what doesn't is what `verify --read-only` runs. last: whether it judges the run itself, and
+    waits for all others.
     """
 
     id: str
@@ -71,6 +72,7 @@ class Check:
     holds: tuple[str, ...]
     timeout: float
     writes: bool
+    last: bool
     run: Callable[[Context], Outcome]
 
     @property

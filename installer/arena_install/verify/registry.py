@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 
     Function = Callable[[Context], Outcome]
 
+#: Modules below arena_install.verify.checks, in the order in which reports show their checks within a suite.
+_MODULES = (
+    "host",
+    "host_software",
+    "cluster",
+    "cluster_state",
+    "cluster_network",
+    "cluster_hosts",
+    "cluster_pods",
+    "gpu",
+    "gpu_pods",
+    "training",
+    "security",
+    "security_agents",
+    "security_report",
+)
+
 CHECKS: dict[str, Check] = {}
 
 
@@ -30,6 +47,7 @@ def check(
     holds: tuple[str, ...] = (),
     timeout: float = 60,
     writes: bool = False,
+    last: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function `(Context) -> Outcome`. Its home suite is the id's first part; `also` names further ones.
 
@@ -40,7 +58,7 @@ def check(
         if id in CHECKS:
             raise ValueError(f"two checks are called {id}")
         suites = (id.split(".")[0], *also)
-        CHECKS[id] = Check(id, title, proves, suites, severity, required, needs, holds, timeout, writes, function)
+        CHECKS[id] = Check(id, title, proves, suites, severity, required, needs, holds, timeout, writes, last, function)
         return function
 
     return register
@@ -48,7 +66,7 @@ def check(
 
 def load() -> dict[str, Check]:
     """Every check that the program has, by id, in the order of the reports: suite by suite, whoever imported first."""
-    for module in ("cluster", "cluster_pods", "gpu", "gpu_pods", "training"):
+    for module in _MODULES:
         importlib.import_module(f"arena_install.verify.checks.{module}")
     return {check.id: check for check in sorted(CHECKS.values(), key=lambda check: SUITES.index(check.suite))}
 

@@ -19,7 +19,7 @@ from arena_install.events import Emit, Event, step
 from arena_install.verify import environment, needs, pods, registry
 from arena_install.verify.kube import ApiError, Kube
 from arena_install.verify.leftovers import capture_rest
-from arena_install.verify.model import Check, Environment, Report
+from arena_install.verify.model import SUITES, Check, Environment, Report
 from arena_install.verify.runner import Runner
 from arena_install.verify.session import Session
 
@@ -30,19 +30,17 @@ if TYPE_CHECKING:
 def suites_for(components: Iterable[str]) -> tuple[str, ...]:
     """The suites that prove a cluster with these components: all that apply, the quick one's checks among them."""
     names = set(components)
-    suites = ["quick", "cluster"]
+    suites = {"quick", "host", "cluster", "security"}
     if "nvidia-device-plugin" in names:
-        suites.append("gpu")
-        if "training-operator" in names:
-            suites.append("training")
-    return tuple(suites)
+        suites |= {"gpu", "training"} if "training-operator" in names else {"gpu"}
+    return tuple(suite for suite in SUITES if suite in suites)
 
 
 def images_for(suites: Iterable[str]) -> tuple[str, ...]:
     """Image references that the checks of these suites run, beside those of the components."""
     wanted = set(suites)
-    images = ([pods.BUSYBOX] if "cluster" in wanted else []) + ([pods.PYTORCH] if wanted & {"gpu", "training"} else [])
-    return tuple(images)
+    users = {pods.BUSYBOX: {"host", "cluster", "security"}, pods.PYTORCH: {"gpu", "training"}}
+    return tuple(image for image, suites in users.items() if wanted & suites)
 
 
 def run(
@@ -56,15 +54,17 @@ def run(
     only: Sequence[str] = (),
     *,
     read_only: bool = False,
+    folder: Path | None = None,
 ) -> Report:
     """Run these suites, or the checks `only` (ids) and what they need; write the report's files into `out`:
     report.html, ctrf.json, junit.xml, evidence/ and MANIFEST.sha256.
 
     resolved: the artifacts' Resolved (its `images` are compared with what runs), None when it is not at hand. hosts:
     names of the nodes to look at, None for all. read_only: nothing is created in the cluster, and the checks that would
-    are left out, as skips that say so. Gives a Report also when the API does not answer (exit code 3) and when
-    interrupted (Ctrl-C, SIGTERM, SIGHUP: exit code 130), after the run's namespaces are gone. Raises ConfigError for an
-    unknown suite or check, or a bad kubeconfig.
+    are left out, as skips that say so. folder: where else this run writes (logs), to be searched for secrets too.
+    Gives a Report also when the API does not answer (exit code 3) and when interrupted (Ctrl-C, SIGTERM, SIGHUP: exit
+    code 130), after the run's namespaces are gone. Raises ConfigError for an unknown suite or check, or a bad
+    kubeconfig.
     """
     from arena_install.verify import formats
 
@@ -76,7 +76,8 @@ def run(
         checks = [_as_wanted(check, suites, facts) for check in checks]
         out.mkdir(parents=True, exist_ok=True, mode=0o700)
         id = secrets.token_hex(3)
-        session = Session(id, cluster, kube, resolved, facts, out / "evidence", emit, hosts)
+        folders = [out, folder] if folder else [out]
+        session = Session(id, cluster, kube, resolved, facts, out / "evidence", emit, hosts, folders)
         can = registry.reading(checks) if read_only else checks
         left = [check for check in checks if check not in can]
         runner = Runner(session, can)
@@ -94,8 +95,7 @@ def run(
                 emit(Event("warning", "verify", "interrupted: removing what this run made in the cluster"))
                 runner.abandon("the run was interrupted")
             try:
-                if facts is not needs.UNKNOWN:  # what did not answer would be waited for in vain
-                    env = environment.describe(session)
+                env = environment.describe(session)
             except (ArenaError, KeyboardInterrupt) as error:
                 remarks.append(f"the cluster could not be described: {error}")
             remarks += _clean_up(session, emit)

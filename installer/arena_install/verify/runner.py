@@ -92,6 +92,8 @@ class Runner:
         return next((unmet for unmet in found if unmet is not None), None)
 
     def _pending(self, check: Check) -> bool:
+        if check.last and any(not other.last and other.id not in self.results for other in self._checks):
+            return True
         return any(need in self._ids and need not in self.results for need in check.needs)
 
     def _occupied(self, check: Check) -> bool:

@@ -15,6 +15,8 @@ from arena_install.verify.workspace import Workspaces
 
 if TYPE_CHECKING:
     from arena_install.inventory.cluster import Cluster
+    from arena_install.verify.agents import Agents
+    from arena_install.verify.hosts import Hosts
     from arena_install.verify.readers import Readers
 
 
@@ -23,7 +25,8 @@ class Interrupted(BaseException):
 
 
 class Session:
-    """id: names the run. evidence: folder, made on first use. only: names of the nodes to look at, None for all."""
+    """id: names the run. evidence: folder, made on first use. only: names of the nodes to look at, None for all.
+    folders: where the run writes anything, to be searched for secrets."""
 
     def __init__(
         self,
@@ -35,15 +38,20 @@ class Session:
         evidence: Path,
         emit: Emit,
         only: Sequence[str] | None = None,
+        folders: Sequence[Path] = (),
     ) -> None:
+        from arena_install.verify.agents import Agents
+        from arena_install.verify.hosts import Hosts
         from arena_install.verify.readers import Readers
 
         self.id, self.cluster, self.kube, self.resolved, self.facts = id, cluster, kube, resolved, facts
-        self.evidence, self.emit = evidence, emit
+        self.evidence, self.emit, self.folders = evidence, emit, tuple(folders)
         self.only = frozenset(only) if only is not None else None
         self.cancelled = threading.Event()
         self.workspaces = Workspaces(kube, id)
         self.readers: Readers = Readers(self)
+        self.agents: Agents = Agents(self)
+        self.hosts: Hosts = Hosts(self)
         self.shared: dict[str, Any] = {}  # what one check leaves for those that need it, by check id
 
     def nodes(self) -> list[Object]:

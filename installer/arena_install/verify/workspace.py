@@ -183,5 +183,5 @@ def scripts() -> dict[str, str]:
     return {
         entry.name: entry.read_text(encoding="utf-8")
         for entry in folder.iterdir()
-        if entry.name.endswith(".py") and entry.name != "__init__.py"
+        if entry.name.endswith((".py", ".sh")) and entry.name != "__init__.py"
     }

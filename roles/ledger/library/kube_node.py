@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Node objects, asked for on a control plane: wait until hosts are nodes, and see to the control plane's taint."""
+"""Objects that Kubernetes makes itself, seen to on a control plane: nodes, their taint, its own namespaces' labels."""
 
 import json
 import time
@@ -8,13 +8,15 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = """
 module: kube_node
-short_description: wait for nodes, taint or untaint them
+short_description: wait for nodes, taint or untaint them, label namespaces
 options:
   names: {type: list, elements: str, required: true}
   taint: {type: bool, description: whether only control plane pods may run there; left alone when not given}
+  pod_security: {type: dict, description: "namespace -> level of Pod Security to enforce there"}
   timeout: {type: int, default: 120, description: seconds}
 """
 
+LEVEL = "pod-security.kubernetes.io/enforce"
 TAINT = "node-role.kubernetes.io/control-plane"
 
 
@@ -29,6 +31,7 @@ def main():
         argument_spec={
             "names": {"type": "list", "elements": "str", "required": True},
             "taint": {"type": "bool"},
+            "pod_security": {"type": "dict", "default": {}},
             "timeout": {"type": "int", "default": 120},
         },
         supports_check_mode=True,
@@ -57,6 +60,15 @@ def main():
                 )
                 if rc != 0:
                     module.fail_json(msg="kubectl taint node {0}: {1}".format(name, err.strip()))
+    for name, level in sorted(given["pod_security"].items()):
+        rc, out, err = kubectl(module, "get", "--raw", "/api/v1/namespaces/" + name)
+        labels = json.loads(out)["metadata"].get("labels", {}) if rc == 0 else {}
+        if labels.get(LEVEL) != level:
+            done.append("label {0} {1}".format(name, level))
+            if not module.check_mode:
+                rc, _, err = kubectl(module, "label", "namespace", name, "--overwrite", LEVEL + "=" + level)
+                if rc != 0:
+                    module.fail_json(msg="kubectl label namespace {0}: {1}".format(name, err.strip()))
     module.exit_json(changed=bool(done), done=done)
 
 

@@ -42,6 +42,7 @@ def make_check(id: str, run: Function, **more: Any) -> Check:
         "holds": (),
         "timeout": 10.0,
         "writes": False,
+        "last": False,
     }
     return Check(id=id, run=run, **(fields | more))
 

@@ -271,10 +271,12 @@ def test_a_needed_gpu_is_required_in_its_own_suite_but_not_in_quick(session: Ses
 def test_what_a_cluster_of_these_components_can_prove() -> None:
     assert suites_for(["flannel", "nvidia-device-plugin", "training-operator"]) == (
         "quick",
+        "host",
         "cluster",
         "gpu",
         "training",
+        "security",
     )
-    assert suites_for(["flannel"]) == ("quick", "cluster")
+    assert suites_for(["flannel"]) == ("quick", "host", "cluster", "security")
     assert images_for(("quick",)) == ()
     assert len(images_for(("quick", "cluster", "gpu"))) == 2
