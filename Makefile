@@ -2,7 +2,7 @@
 BIN := .venv/bin
 LAB ?= lab
 
-.PHONY: up down test lint fast e2e apiserver labs roles soak bench wheel clean .setup-test
+.PHONY: up down test lint fast e2e apiserver labs roles soak faults bench wheel clean .setup-test
 .DEFAULT_GOAL := up
 
 up:  ## a lab on this machine: container hosts, Kubernetes, simulated GPUs, a model trained, a report
@@ -37,6 +37,10 @@ roles: .setup-test  ## every role on container hosts, twice, and back
 soak:  ## `up` killed at some fifty points; two hours, writes docs/soak.md
 	@./setup.sh test
 	$(BIN)/python tests/soak/kill.py
+
+faults:  ## every fault in a lab: pass, fail, mend, pass; an hour, goes on where it ended, writes docs/faults.md
+	@./setup.sh test
+	$(BIN)/pytest tests/faults -q; status=$$?; $(BIN)/python tests/faults/page.py; exit $$status
 
 bench:  ## ratios against other tools, printed; never part of a test
 	@./setup.sh test

@@ -10,49 +10,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from acts import BROKEN, GOOD, outcomes, put
 from shelf import Shelf, cluster, config_map, crd, deployment
 
-from apiserver_fixture import ControlPlane, HollowNode
+from apiserver_fixture import ControlPlane
 from arena_install.errors import ConfigError, StepError, UnreachableError
-from arena_install.stack import Result, StackError, install, lease, ledger, uninstall
+from arena_install.stack import Result, StackError, install, lease, ledger, uninstall, wishes
 from arena_install.stack.api import Api
 from arena_install.stack.lease import held
-
-GOOD, BROKEN = "docker.io/library/busybox:1.37.0", "docker.io/library/broken:1"
-
-
-@pytest.fixture
-def api(control_plane: ControlPlane) -> Iterator[Api]:
-    with HollowNode(control_plane.kubeconfig, allocatable={"nvidia.com/gpu": "4"}):
-        api = Api(control_plane.kubeconfig)
-        yield api
-        for name in ledger.read(api):
-            ledger.write(api, name, None)
-        api.close()
-
-
-def put(shelf: Shelf, api: Api, *names: str, **config: Any) -> dict[str, Result]:
-    shelf.events.clear()
-    rows, wish = shelf.rows, cluster(**config)
-    return install(
-        wish, api.kubeconfig, shelf, names or tuple(rows), shelf.events.append, rows=rows, evidence=shelf.evidence
-    )
 
 
 def take(shelf: Shelf, api: Api, *names: str) -> dict[str, Result]:
     shelf.events.clear()
     rows = shelf.rows
     return uninstall(cluster(), api.kubeconfig, shelf, names or tuple(rows), shelf.events.append, rows=rows)
-
-
-def outcomes(results: dict[str, Result]) -> dict[str, str]:
-    return {name: result.outcome for name, result in results.items()}
 
 
 def secrets(api: Api, namespace: str) -> dict[str, str]:
@@ -94,19 +69,6 @@ def test_new_values_upgrade_the_release_and_only_it(shelf: Shelf, api: Api) -> N
     settings = api.get("v1", "ConfigMap", "settings", "one2")
     assert settings and settings["data"]["a"] == "2"
     assert secrets(api, "one2") == {"1": "superseded", "2": "deployed"}
-
-
-def test_what_was_deleted_or_edited_is_put_back(shelf: Shelf, api: Api) -> None:
-    shelf.add("net3", [deployment("net3", "net3", GOOD), config_map("net3", "settings")])
-    put(shelf, api)
-    api.delete("v1", "ConfigMap", "settings", "net3")
-    result = put(shelf, api)["net3"]
-    assert (result.outcome, result.text) == ("changed", "put back: ConfigMap net3/settings is gone")
-    assert api.get("v1", "ConfigMap", "settings", "net3")
-    api.merge("apps/v1", "Deployment", "net3", {"spec": {"replicas": 3}}, "net3")
-    assert put(shelf, api)["net3"].text == "put back: Deployment net3/net3 was changed"
-    found = api.get("apps/v1", "Deployment", "net3", "net3")
-    assert found and found["spec"]["replicas"] == 1
 
 
 def test_one_that_fails_is_explained_and_rolled_back_and_the_others_go_on(shelf: Shelf, api: Api) -> None:
@@ -287,9 +249,10 @@ import sys
 from pathlib import Path
 sys.path[:0] = {sys.path!r}
 from shelf import Shelf, cluster
-from arena_install.stack import install
+from arena_install.stack import install, wishes
 shelf = Shelf(Path({str(shelf.folder)!r}))
-install(cluster(), Path({str(api.kubeconfig)!r}), shelf, ["killed"], lambda event: None, rows=shelf.rows)
+wanted = wishes(cluster(), ["killed"], shelf.digest, rows=shelf.rows)
+install(cluster(), Path({str(api.kubeconfig)!r}), shelf, wanted, lambda event: None)
 """
     environment = {**os.environ, "ARENA_TEST_BINARIES": str(program.parent), "ARENA_INSTALL_STATE": str(tmp_path)}
     child = subprocess.Popen([sys.executable, "-c", code], env=environment)
@@ -339,19 +302,18 @@ def test_an_api_that_does_not_answer_is_exit_3(shelf: Shelf, control_plane: Cont
     server = control_plane.kubeconfig.read_text().replace("https://127.0.0.1:", "https://127.0.0.2:")
     kubeconfig.write_text(server)
     with pytest.raises(UnreachableError) as caught:
-        install(cluster(), kubeconfig, shelf, ["net16"], shelf.events.append, rows=shelf.rows)
+        wanted = wishes(cluster(), ["net16"], shelf.digest, rows=shelf.rows)
+        install(cluster(), kubeconfig, shelf, wanted, shelf.events.append)
     assert caught.value.exit_code == 3
 
 
-def test_values_for_no_component_are_refused_before_anything_is_written(shelf: Shelf, tmp_path: Path) -> None:
-    shelf.add("net17")
-    with pytest.raises(ConfigError, match="'nett', which is no component"):
-        install(cluster(values={"nett": {}}), tmp_path / "none", shelf, ["net17"], shelf.events.append, rows=shelf.rows)
-
-
 def test_an_entry_survives_its_round_trip() -> None:
-    ref = ledger.Ref("apps/v1", "DaemonSet", "a", "b", 3)
-    entry = ledger.Entry("done", "x", "c", "1", "n", "r", (ref,), (), (), ("crd",), ("n",), {"w1": {"a": "b"}}, "now")
+    ref = ledger.Ref("apps/v1", "DaemonSet", "a", "b")
+    entry = ledger.Entry(
+        "done", "x", "c", "1", "n", "r", (ref,), (), (), ("crd",), ("n",), {"w1": {"a": "b"}}, {ref.key: "s"}, 3, "now"
+    )
     assert ledger.Entry.load(entry.dump()) == entry
-    newer = entry.dump().replace("{", '{"later": 1, ', 1)
-    assert ledger.Entry.load(newer) == replace(entry)
+    assert [str(each) for each in entry.refs] == ["Namespace n", "CustomResourceDefinition crd", "DaemonSet b/a"]
+    newer = json.loads(entry.dump())
+    newer["later"] = newer["objects"][0]["later"] = 1
+    assert ledger.Entry.load(json.dumps(newer)) == entry

@@ -27,8 +27,9 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 a check or step failed, 2 usage or configuration, 3 unreachable, "
     "4 plan found changes, 5 timed out, 130 interrupted.",
 )
-for verb in (up, plan, verify, status, doctor, down, components, schema):
+for verb in (up, plan, verify, status, down, components, schema):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
+app.add_typer(doctor.app, name="doctor")
 app.add_typer(lab.app, name="lab", help="Container hosts with simulated GPUs on this machine.")
 
 

@@ -44,9 +44,6 @@ def _commands() -> dict[str, Any]:
 def _describe(group: Any) -> dict[str, Any]:
     described: dict[str, Any] = {}
     for name, command in sorted(group.commands.items()):
-        if hasattr(command, "commands"):
-            described[name] = {"help": command.help, "commands": _describe(command)}
-            continue
         described[name] = {
             "help": (command.help or "").strip().splitlines()[0],
             "parameters": [
@@ -60,4 +57,6 @@ def _describe(group: Any) -> dict[str, Any]:
                 if p.name != "help"
             ],
         }
+        if hasattr(command, "commands"):
+            described[name]["commands"] = _describe(command)
     return described

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from arena_install.pipeline.status import Status
     from arena_install.pipeline.up import Result
     from arena_install.plan import Plan, Role
-    from arena_install.probe.facts import Facts
     from arena_install.verify import Report
 
 console = Console(highlight=False)
@@ -84,9 +83,8 @@ def tell_plan(plan: Plan, *, as_json: bool) -> None:
     if plan.components:
         table = _table("component", "", "why")
         for component in plan.components:
-            table.add_row(
-                component.component, "", "not installed by us yet" if component.why == "new" else "its inputs changed"
-            )
+            for index, reason in enumerate(component.reasons):
+                table.add_row(component.component if index == 0 else "", "", str(reason))
         console.print(table)
     hosts = len(plan.touched_hosts())
     console.print(
@@ -113,33 +111,6 @@ def tell_report(report: Report, folder: Path) -> None:
     from arena_install.verify import render_terminal
 
     render_terminal(report, console, folder)
-
-
-def tell_findings(facts: Facts, *, as_json: bool) -> int:
-    """Print unreachable hosts and findings, worst first; returns the exit code."""
-    from arena_install.probe.facts import Unreachable
-
-    lost = [found for found in facts.hosts.values() if isinstance(found, Unreachable)]
-    errors = [finding for finding in facts.findings if finding.severity == "error"]
-    if as_json:
-        _json(facts.as_dict())
-        return 3 if lost else 1 if errors else 0
-    for found in lost:
-        console.print(Text(f"✗ {found.where}: {found.what}", "bold red"))
-        console.print(f"    why  {found.why}\n    fix  {found.fix}", soft_wrap=True)
-    order = {"error": 0, "warning": 1, "info": 2}
-    for finding in sorted(facts.findings, key=lambda one: (order[one.severity], one.host)):
-        style = {"error": "bold red", "warning": "yellow", "info": "dim"}[finding.severity]
-        mark = {"error": "✗", "warning": "!", "info": "·"}[finding.severity]
-        console.print(Text(f"{mark} {finding.host}: {finding.title}", style))
-        if finding.severity != "info":
-            console.print(
-                f"    found     {finding.observed}\n    expected  {finding.expected}\n    fix       {finding.fix}",
-                soft_wrap=True,
-            )
-    if not lost and not errors:
-        console.print(f"✓ {len(facts.hosts)} hosts: nothing that stands in the way", style="green")
-    return 3 if lost else 1 if errors else 0
 
 
 def tell_status(status: Status, *, as_json: bool) -> None:

@@ -1,42 +1,32 @@
-"""The cluster components' side of a plan: digests wanted, digests found. Reads only."""
+"""The cluster components' side of a plan: what is wanted, what is there. Reads only."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from arena_install import artifacts
+from arena_install import stack
 from arena_install.errors import UnreachableError
-from arena_install.events import ignore
-from arena_install.inventory.cluster import Cluster
 from arena_install.pipeline.setting import Setting
-from arena_install.stack import catalogue, ledger
+from arena_install.plan import Record
 from arena_install.stack.api import Api
-from arena_install.stack.values import inputs_of
+from arena_install.stack.values import Wish
 
 
-def wanted(setting: Setting, cluster: Cluster) -> dict[str, str]:
-    """Component -> input digest; "" for one whose artifacts are not in the cache, so its bytes are not known yet."""
-    rows = catalogue()
-    names = setting.names()
-    if artifacts.missing(setting.lock, names, cluster.config):
-        return dict.fromkeys(setting.components, "")
-    resolved = artifacts.resolve(setting.lock, names, cluster.config, ignore, state=setting.resolved_file)
-    return {name: inputs_of(rows[name], cluster, resolved).digest for name in setting.components}
+def wanted(setting: Setting) -> dict[str, Wish]:
+    """Component -> what is wanted of it. Nothing needs to be built to know."""
+    return stack.wishes(setting.cluster, setting.components, setting.lock.digest)
 
 
-def found(kubeconfig: Path) -> dict[str, str]:
-    """Component -> input digest that the cluster's ledger holds; none of those that were begun and not ended.
-
-    A cluster that does not answer has none: its hosts are mended first, and then it answers.
-    """
+def found(kubeconfig: Path) -> dict[str, Record] | None:
+    """Component -> what the cluster's ledger holds, with each item as it is now; None where the API does not answer."""
     if not kubeconfig.exists():
-        return {}
+        return None
     api = Api(kubeconfig, timeout=5)
     try:
-        return {name: entry.inputs for name, entry in ledger.read(api).items() if entry.status == "done"}
+        return dict(stack.inspect(api).records)
     except UnreachableError:
-        return {}
+        return None
     finally:
         api.close()
 

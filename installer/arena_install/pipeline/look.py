@@ -61,9 +61,11 @@ def plan_from(setting: Setting, facts: Facts) -> Plan:
         for host in cluster.hosts
     }
     records = {name: _records(found) for name, found in facts.hosts.items() if isinstance(found, HostFacts)}
-    wanted = components.wanted(setting, cluster)
+    wanted = {name: wish.digest for name, wish in components.wanted(setting).items()}
     with reachable(setting) as kubeconfig:
         found = components.found(kubeconfig)
+    if found is None and not any("control_plane" in record for record in records.values()):
+        found = {}  # no API that could answer was ever made
     plan = make_plan(cluster, setting.roles, records, digests, wanted, found)
     return _with_kubeconfig(setting, plan)
 

@@ -30,7 +30,7 @@ def gather(setting: Setting) -> Status:
         return Status(
             setting.cluster.name,
             components.nodes(kubeconfig),
-            components.found(kubeconfig),
+            {name: record.inputs for name, record in (components.found(kubeconfig) or {}).items()},
             plan,
             proven.read_text().strip() if proven.exists() else "",
         )

@@ -15,7 +15,7 @@ from arena_install.apply.lockfile import exclusive
 from arena_install.artifacts import Resolved
 from arena_install.events import Emit
 from arena_install.inventory.config import Config
-from arena_install.pipeline import variables
+from arena_install.pipeline import components, variables
 from arena_install.pipeline.look import look
 from arena_install.pipeline.reach import reachable
 from arena_install.pipeline.setting import Setting, Wishes, lab_names, prepare, read_config
@@ -57,14 +57,14 @@ def up(wishes: Wishes, emit: Emit, run: Path, suites: Suites = "auto") -> Result
         resolved = _resolve(setting, emit)
         outcome = _apply_roles(setting, plan, run, emit, held)
         with reachable(setting, must=True) as kubeconfig:
-            # Also with an empty plan: only the stack itself knows whether an object of a component was changed.
+            # Also with an empty plan, to see that everything is ready; what is due it works out as the plan does.
             results = stack.install(
-                setting.cluster, kubeconfig, resolved, setting.components, emit, evidence=run / "evidence"
+                setting.cluster, kubeconfig, resolved, components.wanted(setting), emit, evidence=run / "evidence"
             )
-            components = tuple(name for name, result in results.items() if result.changed)
-            idle = plan.empty and not components
+            installed = tuple(name for name, result in results.items() if result.changed)
+            idle = plan.empty and not installed
             report, folder = _verify(setting, kubeconfig, resolved, run, emit, suites, idle)
-    return Result(setting, plan, outcome.changed, components, report, folder, run)
+    return Result(setting, plan, outcome.changed, installed, report, folder, run)
 
 
 def make_lab(config: Config, wishes: Wishes, emit: Emit) -> None:

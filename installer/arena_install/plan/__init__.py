@@ -2,7 +2,7 @@
 
 from arena_install.plan.catalogue import Role, load_roles
 from arena_install.plan.model import ComponentAction, Plan, Reason, RoleAction
-from arena_install.plan.planner import Item, Record, input_digest, make_plan
+from arena_install.plan.planner import Item, Record, input_digest, make_plan, reasons
 
 __all__ = [
     "ComponentAction",
@@ -15,4 +15,5 @@ __all__ = [
     "input_digest",
     "load_roles",
     "make_plan",
+    "reasons",
 ]

@@ -6,13 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-Why = Literal["new", "unfinished", "changed", "drift"]
+Why = Literal["new", "unfinished", "changed", "drift", "unseen"]
 
 
 @dataclass(frozen=True)
 class Reason:
-    """why: "new" no record of ours, "unfinished" it was begun and not ended, "changed" other inputs, "drift" the host
-    is not as recorded; item is what drifted ("file /etc/containerd/config.toml") with recorded and found states."""
+    """why: "new" no record of ours, "unfinished" it was begun and not ended, "changed" other inputs, "drift" host or
+    cluster is not as recorded, "unseen" the cluster does not answer. item: what drifted ("file /etc/fstab", "Service
+    kubeflow/training-operator"), with recorded and found states."""
 
     why: Why
     item: str = ""
@@ -20,7 +21,12 @@ class Reason:
     found: str = ""
 
     def __str__(self) -> str:
-        text = {"new": "not installed by us yet", "unfinished": "was interrupted", "changed": "its inputs changed"}
+        text = {
+            "new": "not installed by us yet",
+            "unfinished": "was begun and not finished",
+            "changed": "its inputs changed",
+            "unseen": "can't be seen: the Kubernetes API does not answer",
+        }
         if self.why != "drift":
             return text[self.why]
         return f"{self.item}: recorded {self.recorded or 'nothing'}, found {self.found or 'nothing'}"
@@ -36,7 +42,7 @@ class RoleAction:
 @dataclass(frozen=True)
 class ComponentAction:
     component: str
-    why: Literal["new", "changed"]
+    reasons: tuple[Reason, ...]
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 A role is due on a host when the host holds no record of it, when the record was never finished, when the digest of
 the role's inputs differs from the recorded one, or when something recorded is not as recorded (drift, item by item).
+The same four make a component due in the cluster, whose record is the cluster's ledger.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from arena_install.plan.model import ComponentAction, Plan, Reason, RoleAction
 
 @dataclass(frozen=True)
 class Item:
-    """One thing a role left on a host: kind ("file", "unit", "sysctl", "package", ...), name, and its state as text."""
+    """One thing that a role left on a host or a component in the cluster: kind ("file", "unit", "Deployment", ...),
+    name, and its state as text."""
 
     kind: str
     name: str
@@ -29,7 +31,7 @@ class Item:
 
 @dataclass(frozen=True)
 class Record:
-    """What a host's ledger says of one role, with each item as found now."""
+    """What a ledger says of one role or component, with each item as found now."""
 
     status: str
     inputs: str
@@ -66,26 +68,28 @@ def make_plan(
     records: Mapping[str, Mapping[str, Record]],
     digests: Mapping[str, Mapping[str, str]],
     components_wanted: Mapping[str, str],
-    components_found: Mapping[str, str],
+    components_found: Mapping[str, Record] | None,
 ) -> Plan:
-    """records: host -> role -> Record. digests: host -> role -> wanted input digest. components_*: name -> digest."""
+    """records: host -> role -> Record. digests: host -> role -> wanted input digest. components_wanted: name -> digest;
+    components_found: name -> Record, None when the cluster does not answer."""
     actions = []
     for role in roles:
         for host in cluster.hosts:
             if not host.groups.intersection(role.hosts):
                 continue
-            reasons = _reasons(records.get(host.name, {}).get(role.name), digests[host.name][role.name])
-            if reasons:
-                actions.append(RoleAction(role.name, host.name, reasons))
-    components = tuple(
-        ComponentAction(name, "changed" if name in components_found else "new")
-        for name, digest in components_wanted.items()
-        if components_found.get(name) != digest
-    )
-    return Plan(tuple(actions), components, digests)
+            why = reasons(records.get(host.name, {}).get(role.name), digests[host.name][role.name])
+            if why:
+                actions.append(RoleAction(role.name, host.name, why))
+    components = []
+    for name, digest in components_wanted.items():
+        why = (Reason("unseen"),) if components_found is None else reasons(components_found.get(name), digest)
+        if why:
+            components.append(ComponentAction(name, why))
+    return Plan(tuple(actions), tuple(components), digests)
 
 
-def _reasons(record: Record | None, wanted: str) -> tuple[Reason, ...]:
+def reasons(record: Record | None, wanted: str) -> tuple[Reason, ...]:
+    """Why something is due, () when it is not. wanted: digest of its inputs. Of roles and components alike."""
     if record is None:
         return (Reason("new"),)
     if record.status != "done":

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from arena_install.stack.graph import artifacts_of, catalogue, needed
 from arena_install.stack.images import rendered_images
+from arena_install.stack.inspect import inspect
 from arena_install.stack.install import Result, StackError, install
 from arena_install.stack.uninstall import uninstall
+from arena_install.stack.wishes import wishes
 
 __all__ = [
     "Result",
     "StackError",
     "artifacts_of",
     "catalogue",
+    "inspect",
     "install",
     "needed",
     "rendered_images",
     "uninstall",
+    "wishes",
 ]

@@ -185,6 +185,13 @@ class Api:
         )
         return found
 
+    def replace(self, obj: Mapping[str, Any], *, manager: str = MANAGER) -> Object:
+        """Put an object in the place of the one with its resourceVersion; ApiError 409 if that has changed since."""
+        metadata = obj["metadata"]
+        path = self.path(obj["apiVersion"], obj["kind"], metadata.get("namespace", ""), metadata["name"])
+        found: Object = self.request("PUT", path, query={"fieldManager": manager}, body=obj, accept=_METADATA)
+        return found
+
     def create(self, obj: Mapping[str, Any], *, dry_run: bool = False) -> Object:
         path = self.path(obj["apiVersion"], obj["kind"], obj["metadata"].get("namespace", ""))
         query = {"fieldManager": MANAGER} | ({"dryRun": "All"} if dry_run else {})

@@ -41,10 +41,11 @@ class Revision:
         return self.status in _PENDING
 
 
-def revisions(api: Api) -> dict[tuple[str, str], list[Revision]]:
-    """All releases of the cluster: (namespace, name) -> revisions, oldest first. Reads labels only, no contents."""
+def revisions(api: Api, namespace: str = "") -> dict[tuple[str, str], list[Revision]]:
+    """All releases of the cluster, or of a namespace: (namespace, name) -> revisions, oldest first. Reads labels only,
+    no contents."""
     found: dict[tuple[str, str], list[Revision]] = {}
-    for secret in api.list_metadata("v1", "Secret", labelSelector="owner=helm"):
+    for secret in api.list_metadata("v1", "Secret", namespace, labelSelector="owner=helm"):
         metadata = secret["metadata"]
         labels = metadata.get("labels", {})
         if labels.get("version", "").isdigit():
@@ -95,6 +96,16 @@ class Helm:
                     raise _failed(f"Helm could not install {release}", namespace, error) from error
             await asyncio.sleep(_PAUSE)
         raise AssertionError("unreachable")
+
+    async def manifest(self, release: str, namespace: str, revision: int) -> list[dict[str, Any]]:
+        """The objects of a revision, as its chart rendered; [] where that is not known any more."""
+        from pyhelm3 import errors
+
+        try:
+            found = await self._client._command.get_resources(release, namespace=namespace, revision=revision)
+        except errors.Error:
+            return []
+        return [obj for obj in found if obj]
 
     async def rollback(self, release: str, namespace: str, revision: int, timeout: int) -> None:
         """Back to a revision, without waiting for readiness."""

@@ -10,7 +10,7 @@ from typing import Any
 from arena_install.inventory.cluster import Cluster
 from arena_install.stack.graph import Catalogue, catalogue, order
 from arena_install.stack.helm import Helm
-from arena_install.stack.values import Resolved, inputs_of
+from arena_install.stack.values import Resolved, objects_of, values_of
 
 #: registry/path:tag inside a longer text (an argument, a script, YAML in a ConfigMap).
 _REFERENCE = re.compile(r"(?<![\w./:@-])((?:[a-z0-9-]+\.)+[a-z]{2,}(?::\d+)?(?:/[a-z0-9._-]+)+:[\w][\w.-]*)")
@@ -34,15 +34,15 @@ def render(
 ) -> dict[str, list[dict[str, Any]]]:
     """Component -> its objects as `helm template` renders them, with our own beside. Needs no cluster."""
     rows = catalogue() if rows is None else rows
-    wanted = {name: inputs_of(rows[name], cluster, resolved) for name in order(names, rows)}
+    wanted = [rows[name] for name in order(names, rows)]
 
     async def all_of() -> dict[str, list[dict[str, Any]]]:
         found = {}
         async with Helm.at(resolved.program("helm"), None) as helm:
-            for name, inputs in wanted.items():
-                row = inputs.component
-                objects = await helm.render(row.release, inputs.chart, inputs.values, row.namespace.name)
-                found[name] = [*inputs.objects, *objects]
+            for row in wanted:
+                chart, values = resolved.chart(row.chart), values_of(row, cluster)
+                objects = await helm.render(row.release, chart, values, row.namespace.name)
+                found[row.name] = [*objects_of(row, cluster), *objects]
         return found
 
     return asyncio.run(all_of())

@@ -14,16 +14,19 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from arena_install import paths
-from arena_install.errors import ArenaError, ConfigError, StepError, TimedOutError
+from arena_install.errors import ArenaError, StepError, TimedOutError
 from arena_install.events import Emit, Outcome, Step, step
 from arena_install.inventory.cluster import Cluster
+from arena_install.plan import Reason, Record, reasons
 from arena_install.stack import ledger, pods, prepare, ready
 from arena_install.stack.api import Api
-from arena_install.stack.graph import Catalogue, catalogue, order
-from arena_install.stack.helm import Helm, Revision, revisions
+from arena_install.stack.helm import Helm, Revision
+from arena_install.stack.inspect import as_left, inspect
 from arena_install.stack.lease import held
 from arena_install.stack.ledger import Entry, Ref
+from arena_install.stack.restore import take_back
 from arena_install.stack.values import Inputs, Resolved, inputs_of
+from arena_install.stack.wishes import Wishes
 
 _T = TypeVar("_T")
 
@@ -31,9 +34,6 @@ _POLL = 0.5  # seconds between looks at a component that is not ready
 _REMIND = 15.0  # seconds after which an unchanged wait is said again
 _BROKEN_FOR = 15.0  # seconds that a state which does not mend must last to count as failure
 _HOOKS = 120  # seconds for a chart's hooks, and for an uninstallation
-
-#: Kinds whose spec nobody but us changes, so that a new generation is somebody's edit.
-_STEADY = ("Deployment", "DaemonSet", "StatefulSet")
 
 
 @dataclass(frozen=True)
@@ -73,48 +73,34 @@ def install(
     cluster: Cluster,
     kubeconfig: Path,
     resolved: Resolved,
-    names: Sequence[str],
+    wanted: Wishes,
     emit: Emit,
     *,
-    rows: Catalogue | None = None,
     evidence: Path | None = None,
 ) -> dict[str, Result]:
-    """Bring components (and what they need) to the wanted state; returns name -> Result, needs first.
+    """Bring components to the wanted state (see wishes.wishes); returns name -> Result, needs first.
 
-    Nothing is written before every template has rendered. evidence: folder for what is captured of failures (default:
-    evidence/ in the cluster's state folder). Raises StackError when components failed, ConfigError, UnreachableError.
+    evidence: folder for what is captured of failures (default: evidence/ in the cluster's state folder). Raises
+    StackError when components failed, UnreachableError.
     """
-    rows = catalogue() if rows is None else rows
-    for name in names:
-        if name not in rows:
-            raise ConfigError(f"there is no component {name!r}", fix=f"components are: {', '.join(rows)}")
-    for name in cluster.config.values:
-        if name not in rows:
-            raise ConfigError(
-                f"values are given for {name!r}, which is no component",
-                where="values in cluster.yaml",
-                fix=f"components are: {', '.join(rows)}",
-            )
-    wanted = {name: inputs_of(rows[name], cluster, resolved) for name in order(names, rows)}
     api = Api(kubeconfig)
     try:
-        return asyncio.run(_all(_Job(cluster, api, wanted, emit, evidence), resolved.program("helm")))
+        return asyncio.run(_all(_Job(cluster, api, wanted, emit, evidence), resolved))
     finally:
         api.close()
 
 
-async def _all(job: _Job, helm: Path) -> dict[str, Result]:
-    job.entries = await asyncio.to_thread(ledger.read, job.api)
-    job.revisions = await asyncio.to_thread(revisions, job.api)
+async def _all(job: _Job, resolved: Resolved) -> dict[str, Result]:
+    seen = await asyncio.to_thread(inspect, job.api)
+    job.entries, job.revisions, job.records = seen.entries, seen.releases, seen.records
+    job.reasons = {name: reasons(seen.records.get(name), wish.digest) for name, wish in job.wanted.items()}
+    due = [name for name in job.wanted if job.reasons[name]]
     job.nodes = len(await asyncio.to_thread(job.api.list_metadata, "v1", "Node"))
-    settled = [name for name in job.wanted if job.unchanged(name)]
-    drifted = await asyncio.gather(*(asyncio.to_thread(job.drift, name) for name in settled))
-    job.drifted = {name: drift for name, drift in zip(settled, drifted, strict=True) if drift}
-    job.settled = set(settled) - set(job.drifted)
-    if len(job.settled) == len(job.wanted):
+    if not due:
         return await job.run()
+    job.inputs = {name: inputs_of(job.wanted[name], resolved) for name in due}
     await asyncio.to_thread(ledger.prepare, job.api)
-    async with held(job.api, job.emit), Helm.at(helm, job.api.kubeconfig) as job.helm:
+    async with held(job.api, job.emit), Helm.at(resolved.program("helm"), job.api.kubeconfig) as job.helm:
         return await job.run()
 
 
@@ -122,40 +108,26 @@ class _Job:
     """One installation of several components."""
 
     def __init__(
-        self, cluster: Cluster, api: Api, wanted: Mapping[str, Inputs], emit: Emit, evidence: Path | None
+        self, cluster: Cluster, api: Api, wanted: Wishes, emit: Emit, evidence: Path | None
     ) -> None:
         self.cluster, self.api, self.wanted, self.emit, self.evidence = cluster, api, wanted, emit, evidence
         self.helm: Helm | None = None
-        self.entries: dict[str, Entry] = {}
-        self.revisions: dict[tuple[str, str], list[Revision]] = {}
-        self.settled: set[str] = set()
-        self.drifted: dict[str, str] = {}
+        self.entries: Mapping[str, Entry] = {}
+        self.revisions: Mapping[tuple[str, str], Sequence[Revision]] = {}
+        self.records: Mapping[str, Record] = {}
+        self.reasons: dict[str, tuple[Reason, ...]] = {}
+        self.inputs: dict[str, Inputs] = {}  # of those that are due
         self.nodes = 1
         self._done: dict[str, asyncio.Task[Result]] = {}
 
-    # what is there
-
-    def history(self, name: str) -> list[Revision]:
+    def history(self, name: str) -> Sequence[Revision]:
         component = self.wanted[name].component
-        return self.revisions.get((component.namespace.name, component.release), [])
+        return self.revisions.get((component.namespace.name, component.release), ())
 
-    def unchanged(self, name: str) -> bool:
-        """Same inputs as last time, and the release stands."""
-        entry, history = self.entries.get(name), self.history(name)
-        deployed = bool(history) and history[-1].status == "deployed"
-        return entry is not None and entry.status == "done" and entry.inputs == self.wanted[name].digest and deployed
-
-    def drift(self, name: str) -> str:
-        """What of a component is gone or was edited since, "" if nothing."""
-        entry = self.entries[name]
-        refs = [*entry.objects, *entry.ours, *(Ref(*prepare.CRD, crd) for crd in entry.crds)]
-        for ref in refs:
-            found = self.api.get(ref.api_version, ref.kind, ref.name, ref.namespace, metadata_only=True)
-            if found is None:
-                return f"{ref} is gone"
-            if ref.generation and found["metadata"].get("generation") != ref.generation:
-                return f"{ref} was changed"
-        return ""
+    def edited(self, name: str) -> list[str]:
+        """Names of what is not as the ledger has it, also in a component that an interrupted run left."""
+        record = self.records.get(name)
+        return [item.name for item in record.items if item.recorded != item.found] if record else []
 
     # all of them
 
@@ -180,7 +152,7 @@ class _Job:
         result = Result(name, "failed")
         try:
             with step(self.emit, f"component/{name}", component.title) as handle:
-                result = await (self._keep(name, handle) if name in self.settled else self._install(name, handle))
+                result = await (self._install(name, handle) if self.reasons[name] else self._keep(name, handle))
                 handle.end(result.outcome, result.text)
         except ArenaError as error:
             result = Result(name, "failed", error.what, error=error)
@@ -192,11 +164,12 @@ class _Job:
         return Result(name, "ok", "unchanged")
 
     async def _install(self, name: str, handle: Step) -> Result:
-        inputs = self.wanted[name]
-        component = inputs.component
+        inputs = self.inputs[name]
+        component = inputs.wish.component
         before = self.entries.get(name)
-        if drift := self.drifted.get(name):
-            handle.log(f"{drift}: putting it back")
+        drifted = [reason for reason in self.reasons[name] if reason.why == "drift"]
+        for reason in drifted:
+            handle.log(f"{reason}: putting it back")
         entry = await self._thread(self._prepare, inputs, before)
         blocked = [need for need in component.needs if (await self._done[need]).outcome in ("failed", "skipped")]
         if blocked:
@@ -206,8 +179,11 @@ class _Job:
         timeout = component.timeout.seconds(self.nodes)
         handle.progress(f"installing chart {component.chart}")
         try:
+            if previous:  # Helm would merge its own with what somebody put in
+                rendered = await self.helm.manifest(component.release, component.namespace.name, previous)
+                await self._thread(take_back, self.api, rendered, component.namespace.name)
             objects, hooks = await self.helm.install(
-                component.release, inputs.chart, inputs.values, component.namespace.name, min(timeout, _HOOKS)
+                component.release, inputs.chart, inputs.wish.values, component.namespace.name, min(timeout, _HOOKS)
             )
             home = component.namespace.name
             entry = replace(entry, objects=_refs(self.api, objects, home), hooks=_refs(self.api, hooks, home))
@@ -215,29 +191,33 @@ class _Job:
             await self._wait(name, entry.objects, handle)
         except ArenaError as error:
             raise await self._failed(inputs, entry, previous, error, handle) from error
-        entry = replace(entry, status="done", at=ledger.now(), objects=await self._thread(self._generations, entry))
-        await self._thread(ledger.write, self.api, name, entry)
-        text = f"put back: {drift}" if drift else "installed" if before is None else "updated"
+        await self._thread(ledger.write, self.api, name, await self._thread(as_left, self.api, entry))
+        back = ", ".join(reason.item for reason in drifted)
+        text = f"put back: {back}" if back else "installed" if before is None else "updated"
         return Result(name, "changed", text)
 
     def _prepare(self, inputs: Inputs, before: Entry | None) -> Entry:
         """Record the intent, then make what the chart stands on."""
-        component = inputs.component
+        wish = inputs.wish
+        component = wish.component
         entry = Entry(
-            status="intent", inputs=inputs.digest, chart=component.chart, version=inputs.chart_version,
+            status="intent", inputs=wish.digest, chart=component.chart, version=inputs.chart_version,
             namespace=component.namespace.name, release=component.release, at=ledger.now(),
         )
         if before is not None:
-            keep = ("objects", "hooks", "ours", "crds", "namespaces", "node_labels")
+            keep = ("objects", "hooks", "ours", "crds", "namespaces", "node_labels", "states", "revision")
             entry = replace(entry, **{key: getattr(before, key) for key in keep})
         ledger.write(self.api, component.name, entry)
-        if prepare.namespace(self.api, component):
-            entry = replace(entry, namespaces=(component.namespace.name,))
+        home = component.namespace.name
+        if prepare.namespace(self.api, component, known=home in entry.namespaces):
+            entry = replace(entry, namespaces=(home,))
         entry = replace(
-            entry, crds=tuple(prepare.crds(self.api, component, inputs.crds)),
-            ours=tuple(prepare.own_objects(self.api, inputs)),
-            node_labels=prepare.node_labels(self.api, inputs, self.cluster),
+            entry, crds=tuple(prepare.crds(self.api, component, inputs.crds, self.edited(component.name))),
+            ours=tuple(prepare.own_objects(self.api, wish)),
+            node_labels=prepare.node_labels(self.api, wish, self.cluster),
         )
+        own_crds = [row for row in inputs.crds if row["metadata"]["name"] in entry.crds]
+        take_back(self.api, [*wish.objects, *own_crds], home)
         ledger.write(self.api, component.name, entry)
         return entry
 
@@ -295,7 +275,7 @@ class _Job:
         self, inputs: Inputs, entry: Entry, previous: int, error: ArenaError, handle: Step
     ) -> ArenaError:
         """Explain a failure, keep its evidence, roll back; returns the error to show."""
-        component = inputs.component
+        component = inputs.wish.component
         namespace, name = component.namespace.name, component.name
         assert self.helm is not None
         where, lines, kept, undone = "", error.why.splitlines(), "", ""
@@ -323,15 +303,6 @@ class _Job:
         else:
             shown = error
         return shown
-
-    def _generations(self, entry: Entry) -> tuple[Ref, ...]:
-        refs = []
-        for ref in entry.objects:
-            if ref.kind in _STEADY:
-                found = self.api.get(ref.api_version, ref.kind, ref.name, ref.namespace, metadata_only=True)
-                ref = replace(ref, generation=int((found or {}).get("metadata", {}).get("generation") or 0))
-            refs.append(ref)
-        return tuple(refs)
 
     @staticmethod
     async def _thread(call: Callable[..., _T], *arguments: Any) -> _T:

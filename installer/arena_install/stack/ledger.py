@@ -16,6 +16,7 @@ from typing import Any, Literal
 from arena_install.errors import TimedOutError
 from arena_install.stack.api import Api, Object
 
+CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 NAMESPACE, NAME = "arena-install-system", "arena-install-ledger"
 OWNER_LABEL = "arena-install.local/component"  # on whatever we apply ourselves; its value is the component's name
 
@@ -30,7 +31,11 @@ class Ref:
     kind: str
     name: str
     namespace: str = ""
-    generation: int = 0  # of the spec as we left it; 0 where the kind's own controllers change it too
+
+    @property
+    def key(self) -> str:
+        """Its name in Entry.states."""
+        return f"{self.api_version} {self}"
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
@@ -52,7 +57,16 @@ class Entry:
     crds: tuple[str, ...] = ()  # CRDs that we made
     namespaces: tuple[str, ...] = ()  # namespaces that we made
     node_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # node -> labels that we set
+    states: Mapping[str, str] = field(default_factory=dict)  # Ref.key -> drift.state_of, as we left it
+    revision: int = 0  # of the release
     at: str = ""  # UTC, ISO 8601
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """All objects that must be there while the component is: not the hooks, which come and go."""
+        crds = (Ref(*CRD, name) for name in self.crds)
+        namespaces = (Ref("v1", "Namespace", name) for name in self.namespaces)
+        return (*namespaces, *crds, *self.ours, *self.objects)
 
     def dump(self) -> str:
         return json.dumps(asdict(self), sort_keys=True)
@@ -62,10 +76,14 @@ class Entry:
         data: dict[str, Any] = json.loads(text)
         known = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
         for key in ("objects", "hooks", "ours"):
-            known[key] = tuple(Ref(**row) for row in known.get(key, ()))
+            known[key] = tuple(_ref(row) for row in known.get(key, ()))
         for key in ("crds", "namespaces"):
             known[key] = tuple(known.get(key, ()))
         return cls(**known)
+
+
+def _ref(row: Mapping[str, Any]) -> Ref:
+    return Ref(**{key: value for key, value in row.items() if key in Ref.__dataclass_fields__})
 
 
 def now() -> str:

@@ -91,12 +91,13 @@ def _webhooks(api: Api, names: Iterable[str]) -> list[Waiting]:
             service = client.get("service") or {}
             if not client.get("caBundle"):
                 found.append(Waiting(f"webhook {webhook['name']} has no certificate authority yet"))
-            elif service and not _endpoints(api, service["namespace"], service["name"]):
+            elif service and not endpoints(api, service["namespace"], service["name"]):
                 found.append(Waiting(f"Service {service['namespace']}/{service['name']} of webhook has no endpoint"))
     return found
 
 
-def _endpoints(api: Api, namespace: str, service: str) -> int:
+def endpoints(api: Api, namespace: str, service: str) -> int:
+    """How many addresses of a Service are ready."""
     slices = api.list_objects(
         "discovery.k8s.io/v1", "EndpointSlice", namespace, labelSelector=f"kubernetes.io/service-name={service}"
     )

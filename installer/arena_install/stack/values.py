@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -24,6 +24,9 @@ from arena_install.stack.component import Component
 
 VALUES, OBJECTS = "values.yaml.j2", "objects.yaml.j2"
 
+#: Part of every digest: raise it when the same wish must be applied in another way.
+RECIPE = 1
+
 
 class Resolved(Protocol):
     """What the stack needs of the resolved lock."""
@@ -36,49 +39,56 @@ class Resolved(Protocol):
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """Everything that decides what a component becomes in the cluster."""
+class Wish:
+    """What is wanted of a component, as far as it is known before anything is built. digest: sha256 of all that decides
+    what the component becomes; it is what the ledger records and the plan compares."""
 
     component: Component
-    chart: Path  # .tgz
-    chart_sha256: str
-    chart_version: str
     values: dict[str, Any]
     objects: tuple[dict[str, Any], ...]  # ours, applied server-side before the chart
-    crds: tuple[dict[str, Any], ...]
     node_labels: Mapping[str, Mapping[str, str]]  # host name -> labels
-    digest: str  # sha256 over all of the above
+    digest: str
 
 
-def inputs_of(component: Component, cluster: Cluster, resolved: Resolved) -> Inputs:
-    """Render a component. Raises ConfigError for a bad template, StepError for an artifact that is not in the cache."""
-    chart = resolved.chart(component.chart)
-    crd_bytes = _read(resolved.file(component.crds.file), component) if component.crds else b""
-    archive = _read(chart, component)
-    chart_sha256 = hashlib.sha256(archive).hexdigest()
-    values = values_of(component, cluster)
-    objects = tuple(_documents(component, OBJECTS, cluster))
+@dataclass(frozen=True)
+class Inputs:
+    """A wish with the artifacts that it needs."""
+
+    wish: Wish
+    chart: Path  # .tgz
+    chart_version: str
+    crds: tuple[dict[str, Any], ...]
+
+
+def wish_of(component: Component, cluster: Cluster, digest_of: Callable[[str], str]) -> Wish:
+    """Render a component. digest_of: name in the lock -> digest of how its bytes are made, so that an image whose
+    recipe changed under the same tag counts. Raises ConfigError for a bad template."""
+    values, objects = values_of(component, cluster), objects_of(component, cluster)
     labels = {
         host.name: dict(wanted)
         for group, wanted in component.node_labels.items()
         for host in cluster.group(group)
     }
-    digest = hashlib.sha256(
-        json.dumps(
-            {
-                "chart": chart_sha256,
-                "values": values,
-                "objects": objects,
-                "crds": hashlib.sha256(crd_bytes).hexdigest(),
-                "node_labels": labels,
-                "namespace": component.namespace.model_dump(),
-            },
-            sort_keys=True,
-        ).encode()
-    ).hexdigest()
-    crds = tuple(load_stream(crd_bytes))
-    version = _chart_version(archive, chart)
-    return Inputs(component, chart, chart_sha256, version, values, objects, crds, labels, digest)
+    names = {component.chart, *component.images, *([component.crds.file] if component.crds else [])}
+    content = {
+        "recipe": RECIPE,
+        "release": component.release,
+        "namespace": component.namespace.model_dump(),
+        "values": values,
+        "objects": objects,
+        "node_labels": labels,
+        "lock": {name: digest_of(name) for name in sorted(names)},
+    }
+    digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return Wish(component, values, objects, labels, digest)
+
+
+def inputs_of(wish: Wish, resolved: Resolved) -> Inputs:
+    """Read a wish's artifacts. Raises StepError for one that is not in the cache."""
+    component = wish.component
+    chart = resolved.chart(component.chart)
+    crd_bytes = _read(resolved.file(component.crds.file), component) if component.crds else b""
+    return Inputs(wish, chart, _chart_version(_read(chart, component), chart), tuple(load_stream(crd_bytes)))
 
 
 def values_of(component: Component, cluster: Cluster) -> dict[str, Any]:
@@ -86,6 +96,11 @@ def values_of(component: Component, cluster: Cluster) -> dict[str, Any]:
     documents = _documents(component, VALUES, cluster)
     values = documents[0] if documents else {}
     return merge(values, cluster.config.values.get(component.name, {}))
+
+
+def objects_of(component: Component, cluster: Cluster) -> tuple[dict[str, Any], ...]:
+    """The component's own objects, beside its chart."""
+    return tuple(_documents(component, OBJECTS, cluster))
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

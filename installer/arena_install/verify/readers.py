@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from arena_install.diagnosis import GpuView
 from arena_install.verify import pods
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import Object, namespaced
-from arena_install.verify.needs import GPU
+from arena_install.verify.needs import GPU, allocatable, capacity
 from arena_install.verify.records import records
 
 if TYPE_CHECKING:
@@ -35,6 +36,23 @@ class NodeView:
     podresources_error: str
     simulated: bool
     links: Mapping[str, Any]  # what node_reader.links() found on the host
+
+    def gpus(self, node: Object) -> GpuView:
+        """The same as the chain of GPUs reads it, with what the API says of the node."""
+        return GpuView(
+            node=str(node["metadata"]["name"]),
+            simulated=self.simulated,
+            pci=int(self.links.get("pci", 0)),
+            module=str(self.links.get("module", "")),
+            devices=tuple(self.links.get("nodes", ())),
+            uuids=self.uuids,
+            error=self.nvml_error,
+            cdi=tuple(self.links.get("cdi", ())),
+            runtime=bool(self.links.get("runtime")),
+            socket=bool(self.links.get("plugin")),
+            capacity=capacity(node),
+            allocatable=allocatable(node),
+        )
 
 
 class Readers:

@@ -95,7 +95,8 @@ def run(
                 emit(Event("warning", "verify", "interrupted: removing what this run made in the cluster"))
                 runner.abandon("the run was interrupted")
             try:
-                env = environment.describe(session)
+                if facts is not needs.UNKNOWN:  # what did not answer would be waited for in vain
+                    env = environment.describe(session)
             except (ArenaError, KeyboardInterrupt) as error:
                 remarks.append(f"the cluster could not be described: {error}")
             remarks += _clean_up(session, emit)

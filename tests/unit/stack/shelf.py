@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -44,6 +45,11 @@ class Shelf:
 
     def chart(self, name: str) -> Path:
         return self.folder / "artifacts" / f"{name}.tgz"
+
+    def digest(self, name: str) -> str:
+        """As the lock's: stands for the bytes of an artifact; an image's is its name's."""
+        paths = [path for path in (self.chart(name), self.file(name)) if path.is_file()]
+        return hashlib.sha256(b"".join(path.read_bytes() for path in paths) or name.encode()).hexdigest()
 
     @property
     def rows(self) -> Catalogue:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
+from typing import Any
+
 import pytest
 import yaml
-from shelf import Shelf, cluster
+from shelf import Shelf, cluster, config_map, crd
 
 from arena_install.errors import ConfigError, StepError
-from arena_install.stack import catalogue
+from arena_install.stack import catalogue, wishes
 from arena_install.stack.images import references
-from arena_install.stack.values import inputs_of, merge, values_of
+from arena_install.stack.values import inputs_of, merge, values_of, wish_of
 
 
 def test_values_come_from_the_config_and_the_users_own_lie_over_them(shelf: Shelf) -> None:
@@ -41,28 +44,62 @@ def test_a_broken_template_is_named_with_its_line(shelf: Shelf, template: str, l
 
 
 def test_the_digest_follows_every_input(shelf: Shelf) -> None:
-    shelf.add("net", values="cidr: {{ config.kubernetes.pod_cidr | yaml }}\n", ours="kind: X\nmetadata: {name: x}\n")
-    first = inputs_of(shelf.rows["net"], cluster(), shelf)
-    assert first.digest == inputs_of(shelf.rows["net"], cluster(), shelf).digest
-    assert first.chart_version == "1.0.0"
-    digests = {first.digest}
-    digests.add(inputs_of(shelf.rows["net"], cluster(kubernetes={"pod_cidr": "10.9.0.0/16"}), shelf).digest)
-    digests.add(inputs_of(shelf.rows["net"], cluster(values={"net": {"x": 1}}), shelf).digest)
-    shelf.add("net", namespace={"name": "net", "pod_security": "restricted"})
-    digests.add(inputs_of(shelf.rows["net"], cluster(), shelf).digest)
-    shelf.add("net", node_labels={"gpu": {"a": "b"}})
-    digests.add(inputs_of(shelf.rows["net"], cluster(), shelf).digest)
-    assert len(digests) == 5
+    def digest(**config: Any) -> str:
+        return wish_of(shelf.rows["net"], cluster(**config), shelf.digest).digest
+
+    row: dict[str, Any] = {"images": ["example.org/a:1"], "values": "cidr: {{ config.kubernetes.pod_cidr | yaml }}\n"}
+    shelf.add("net", **row, ours="kind: X\nmetadata: {name: x}\n")
+    first = digest()
+    assert first == digest()
+    digests = {first, digest(kubernetes={"pod_cidr": "10.9.0.0/16"}), digest(values={"net": {"x": 1}})}
+    shelf.add("net", **row, namespace={"name": "net", "pod_security": "restricted"})
+    digests.add(digest())
+    shelf.add("net", **row, node_labels={"gpu": {"a": "b"}})
+    digests.add(digest())
+    shelf.add("net", [config_map("net", "other")], **row)
+    digests.add(digest())
+    shelf.add("net", **row, crds=[crd("net.test", "Job")])
+    digests.add(digest())
+    assert len(digests) == 7
+
+
+def test_an_image_made_otherwise_under_the_same_tag_counts_and_words_do_not(shelf: Shelf) -> None:
+    shelf.add("net", images=["example.org/a:1"])
+
+    def digest(recipe: str) -> str:
+        return wish_of(shelf.rows["net"], cluster(), lambda name: recipe if name == "example.org/a:1" else "").digest
+
+    first = digest("one")
+    assert digest("two") != first
+    shelf.add("net", images=["example.org/a:1"], title="Another title")
+    (shelf.folder / "components/net/README.md").write_text("words")
+    assert digest("one") == first
+
+
+def test_a_wish_needs_no_artifact(shelf: Shelf) -> None:
+    """What the plan compares is known with an empty cache: an artifact is named by how it is made."""
+    shelf.add("net", crds=[crd("net.test", "Job")])
+    before = wishes(cluster(), ["net"], lambda name: f"digest of {name}", rows=shelf.rows)
+    shutil.rmtree(shelf.folder / "artifacts")
+    assert wishes(cluster(), ["net"], lambda name: f"digest of {name}", rows=shelf.rows) == before
 
 
 def test_a_lost_or_broken_artifact_is_an_error_with_its_path(shelf: Shelf) -> None:
     shelf.add("net")
+    wish = wish_of(shelf.rows["net"], cluster(), shelf.digest)
+    assert inputs_of(wish, shelf).chart_version == "1.0.0"
     shelf.chart("net").write_bytes(b"not a chart")
     with pytest.raises(StepError, match="no packed chart"):
-        inputs_of(shelf.rows["net"], cluster(), shelf)
+        inputs_of(wish, shelf)
     shelf.chart("net").unlink()
     with pytest.raises(StepError, match="not in the cache"):
-        inputs_of(shelf.rows["net"], cluster(), shelf)
+        inputs_of(wish, shelf)
+
+
+def test_values_for_what_is_no_component_are_refused(shelf: Shelf) -> None:
+    shelf.add("net")
+    with pytest.raises(ConfigError, match="values are given for 'nett'"):
+        wishes(cluster(values={"nett": {}}), ["net"], shelf.digest, rows=shelf.rows)
 
 
 @pytest.mark.parametrize("name", list(catalogue()))

@@ -35,6 +35,11 @@ def test_why_a_pod_is_not_ready() -> None:
     assert platform.unready(pod("a", ready=False)) == "ContainersNotReady"
     stuck = platform.unready(pod("a", ready=False, waiting="CrashLoopBackOff"))
     assert stuck.startswith("c: CrashLoopBackOff") and len(stuck) <= 300
+    dead = pod("a", ready=False)
+    dead["status"]["initContainerStatuses"] = [
+        {"name": "i", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+    ]
+    assert platform.unready(dead) == "i: ended with 1 (Error)"
 
 
 def test_gpu_pods_are_told_apart() -> None:

@@ -27,6 +27,7 @@ from arena_install.lab.provider import find as find_lab
 SCRIPT_TIMEOUT = 180
 EFFECT_TIMEOUT = 120
 _KEPT = "/var/lib/arena-install-faults"
+_PREAMBLE = Path(__file__).parent / "preamble.sh"
 _KUBECONFIG = "/etc/kubernetes/admin.conf"
 
 
@@ -142,7 +143,7 @@ def _require_lab_hosts(info: LabInfo, hosts: Sequence[str]) -> None:
 
 
 def _script(info: LabInfo, host: str, fault: Fault, part: str, script: str) -> None:
-    done = _exec(info, host, fault, 'mkdir -p "$KEPT"\n' + script)
+    done = _exec(info, host, fault, script)
     if done.returncode == 124:
         raise TimedOutError(
             f"{part} of fault {fault.name} did not end in {SCRIPT_TIMEOUT} s",
@@ -175,12 +176,13 @@ def _exec(info: LabInfo, host: str, fault: Fault, script: str) -> subprocess.Com
     """Run it on the host as root, after what a killed command of ours may still run there for this fault.
 
     `timeout` is inside, since ending podman alone would leave the script running."""
+    script = _PREAMBLE.read_text() + script
     environment = {"LAB": info.name, "KEPT": f"{_KEPT}/{fault.name}"}
     if info.host(host).role == "control_plane":
         environment["KUBECONFIG"] = _KUBECONFIG
     given = [argument for key, value in environment.items() for argument in ("--env", f"{key}={value}")]
     alone = ("flock", "--close", f"/run/arena-install-fault-{fault.name}.lock")
-    bounded = ("timeout", "--kill-after=5", str(SCRIPT_TIMEOUT), "sh", "-euc", script)
+    bounded = ("timeout", "--kill-after=5", str(SCRIPT_TIMEOUT), "sh", "-c", script)
     return podman.attempt("exec", "--user", "root", *given, host, *alone, *bounded, timeout=2 * SCRIPT_TIMEOUT + 30)
 
 

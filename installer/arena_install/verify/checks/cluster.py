@@ -35,7 +35,7 @@ def api(ctx: Context) -> Outcome:
             expected,
             f"{len(broken)} of {len(lines)} parts are not ready",
             cause="; ".join(broken),
-            fix="on the control plane: crictl ps -a, then crictl logs of etcd and kube-apiserver",
+            fix="on the control plane: journalctl -u kubelet -n 50; tail /var/log/pods/kube-system_*/*/*.log",
         )
     return passed(expected, f"{len(lines)} parts ready, Kubernetes {version}")
 

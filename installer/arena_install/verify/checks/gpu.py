@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from arena_install.diagnosis import first_broken
 from arena_install.errors import ArenaError, TimedOutError
 from arena_install.verify.checks import platform
 from arena_install.verify.context import Context
-from arena_install.verify.diagnosis import first_broken
 from arena_install.verify.kube import Object
 from arena_install.verify.model import Outcome, failed, passed
 from arena_install.verify.needs import GPU, allocatable, capacity
@@ -114,11 +114,7 @@ def _diagnosed(ctx: Context, cause: str, fix: str) -> dict[str, str]:
         views = _views(ctx)
     except (ArenaError, KeyError):  # the finding must be told, also where no reader starts
         return {"cause": cause, "fix": fix}
-    found = [
-        finding
-        for node, view in views
-        if (finding := first_broken(node["metadata"]["name"], view, capacity(node), allocatable(node)))
-    ]
+    found = [finding for node, view in views if (finding := first_broken(view.gpus(node)))]
     ctx.save("links.json", {node["metadata"]["name"]: dict(view.links) for node, view in views})
     if not found:
         return {"cause": cause, "fix": fix}

@@ -48,7 +48,7 @@ def one_gpu(ctx: Context) -> Outcome:
     "Pods beside each other get different GPUs",
     proves="as many pods as a node has GPUs run there at once, each with a GPU of its own, none left over",
     severity="critical",
-    needs=("gpu.one-gpu",),
+    needs=("gpu.capacity",),
     holds=("gpu",),
     timeout=300,
     writes=True,

@@ -48,6 +48,9 @@ def _unready(pod: Object) -> str:
         waiting = container["state"].get("waiting")
         if waiting and waiting.get("reason") != "PodInitializing":
             return f"{container['name']}: {waiting.get('reason')} {waiting.get('message', '')}".strip()
+        ended = container["state"].get("terminated") or {}
+        if ended.get("exitCode"):
+            return f"{container['name']}: ended with {ended['exitCode']} ({ended.get('reason')})"
     for condition in status.get("conditions") or []:
         if condition["type"] in ("Ready", "PodScheduled") and condition["status"] != "True":
             return " ".join(filter(None, (condition.get("reason"), condition.get("message")))) or "not ready"

@@ -5,6 +5,7 @@ One job runs (training.job); the other checks read what it left, so that each cl
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -13,7 +14,7 @@ from arena_install.errors import TimedOutError
 from arena_install.verify import pods
 from arena_install.verify.checks.gpu_pods import compare, free_gpus
 from arena_install.verify.context import CheckFailed, Context
-from arena_install.verify.kube import Object, namespaced
+from arena_install.verify.kube import ApiError, Kube, Object, namespaced
 from arena_install.verify.model import Outcome, failed, passed, skipped
 from arena_install.verify.needs import GPU
 from arena_install.verify.records import records
@@ -25,6 +26,8 @@ _WORLD = 4  # 1 master and 3 workers
 _EPOCHS = 4
 _TRAIN, _HELD_OUT = 8000, 2000
 _FLOOR = 0.9
+#: Seconds until the operator has made pods; and, once the master runs, until the others have found its name.
+_PODS_WITHIN, _NAME_WITHIN = 60.0, 60.0
 
 _JOB_CHECK = "training.job"
 
@@ -51,7 +54,7 @@ class Training:
     "An ordinary user's distributed job completes",
     proves="a PyTorchJob with a master and workers, one GPU each, is taken from a user who is no admin, and succeeds",
     severity="critical",
-    needs=("gpu.device-plugin", "component:training-operator"),
+    needs=("gpu.device-plugin", "cluster.dns", "cluster.network", "component:training-operator"),
     holds=("gpu",),
     timeout=900,
     writes=True,
@@ -70,7 +73,7 @@ def job(ctx: Context) -> Outcome:
     user = ctx.session.workspaces.user(namespace)
     manifest = _manifest(ctx, world, nodes, payload)
     ctx.save("pytorchjob.yaml", manifest)
-    user.create(namespaced("pytorchjobs", namespace, group=_KIND), manifest)
+    _submit(user, namespace, manifest)
     expected = f"1 master and {world - 1} workers succeed, submitted by ServiceAccount verify-user of {namespace}"
 
     state = _await(ctx, namespace, world)
@@ -99,6 +102,17 @@ def job(ctx: Context) -> Outcome:
     )
 
 
+def _submit(user: Kube, namespace: str, manifest: Object) -> None:
+    try:
+        user.create(namespaced("pytorchjobs", namespace, group=_KIND), manifest)
+    except ApiError as error:
+        raise CheckFailed(
+            "the API took no PyTorchJob from an ordinary user",
+            cause=error.why,
+            fix="kubectl -n kubeflow get pods; kubectl -n kubeflow logs deployment/training-operator",
+        ) from error
+
+
 def _await(ctx: Context, namespace: str, world: int) -> Object:
     """Wait for the job's end; gives the PyTorchJob. Raises CheckFailed or TimedOutError with evidence saved."""
 
@@ -107,6 +121,7 @@ def _await(ctx: Context, namespace: str, world: int) -> Object:
         return next((c for c in conditions if c["type"] == kind and c["status"] == "True"), None)
 
     since: dict[str, float] = {}
+    times = {"job": time.monotonic()}
 
     def look() -> Object | None:
         state = ctx.kube.get(namespaced("pytorchjobs", namespace, _JOB, group=_KIND))
@@ -121,6 +136,9 @@ def _await(ctx: Context, namespace: str, world: int) -> Object:
         there = pods.found(ctx, namespace)
         for pod in there:
             pods.judge(ctx, pod, since)
+        if _overdue(there, times):
+            seconds = time.monotonic() - times["job"]
+            raise TimedOutError(f"waited {seconds:.0f} s for the PyTorchJob's replicas to start")
         phases = [pod["status"].get("phase") for pod in there]
         ctx.progress(
             f"{len(there)} of {world} replicas, {phases.count('Running')} running, {phases.count('Succeeded')} done"
@@ -146,6 +164,16 @@ def _await(ctx: Context, namespace: str, world: int) -> Object:
     except Exception:
         pods.capture(ctx, namespace)
         raise
+
+
+def _overdue(there: list[Object], times: dict[str, float]) -> bool:
+    """Whether replicas should long have started. times: since when the job is there, and ("master") its master runs."""
+    now = time.monotonic()
+    if not there:
+        return now > times["job"] + _PODS_WITHIN
+    if any(pod["metadata"]["name"] == f"{_JOB}-master-0" and pods.running(pod) for pod in there):
+        times.setdefault("master", now)
+    return bool(_stuck(there)) and now > times.get("master", now) + _NAME_WITHIN
 
 
 def _stuck(there: list[Object]) -> str:

@@ -53,7 +53,7 @@ def host_view() -> dict[str, object]:
 
 
 def links() -> dict[str, object]:
-    """What lies between a GPU and a container on this host; arena_install.verify.diagnosis reads it."""
+    """What lies between a GPU and a container on this host; arena_install.diagnosis.gpu judges it."""
     host = Path(HOST)
     devices = (path.parent for path in Path("/sys/bus/pci/devices").glob("*/vendor") if _text(path).strip() == "0x10de")
     specs = (path for folder in ("etc/cdi", "run/cdi") for path in (host / folder).glob("*"))

@@ -1,0 +1,18 @@
+# What every script of a fault begins with; see model.py.
+set -eu
+mkdir -p "$KEPT"
+
+# node EXPRESSION: what a Python expression about n gives; n is this host's Node, asked for as its kubelet asks
+node() {
+    api=$(sed -n 's/^ *server: //p' /etc/kubernetes/kubelet.conf)
+    curl --silent --show-error --fail --max-time 10 --cacert /etc/kubernetes/pki/ca.crt \
+        --cert /var/lib/kubelet/pki/kubelet-client-current.pem "$api/api/v1/nodes/$(hostname)" |
+        python3 -c "import json, sys; n = json.load(sys.stdin); print($1)"
+}
+
+# ready: True, False or Unknown
+ready() { node '[c["status"] for c in n["status"]["conditions"] if c["type"] == "Ready"][0]'; }
+
+# keep FILE: copy it to $KEPT, once; restore FILE: give the same file its kept content and time again, if there is one
+keep() { [ -e "$KEPT/${1##*/}" ] || { cp -p "$1" "$KEPT/new" && mv "$KEPT/new" "$KEPT/${1##*/}"; }; }
+restore() { [ ! -e "$KEPT/${1##*/}" ] || cp -p "$KEPT/${1##*/}" "$1"; }

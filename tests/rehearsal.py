@@ -1,0 +1,207 @@
+"""One fault in one running cluster, by the commands that a user has: pass -> fail -> mend -> pass.
+
+What is seen is written down as it comes (build/faults/<fault>.json), so that a long run can be taken up where it ended,
+and the page docs/faults.md says nothing but what ran.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from arena_install.lab.faults import Fault
+from arena_install.verify import registry
+from arena_install.verify.model import Check
+
+T = TypeVar("T")
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESULTS = REPOSITORY / "build/faults"
+_MARKS = ("✗", "!")
+
+
+@dataclass
+class Seen:
+    """What one rehearsal saw. seconds: of each step. during: check -> status while the fault was in. problems: what was
+    not as the fault declares; empty when all was."""
+
+    fault: str
+    digest: str
+    thorough: bool
+    started: float  # Unix seconds
+    seconds: dict[str, float] = field(default_factory=dict)
+    during: dict[str, str] = field(default_factory=dict)
+    causes: dict[str, str] = field(default_factory=dict)  # of `fails`
+    doctor: str = ""  # its first cause
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not self.problems and {"before", "inject", "during", "mend", "after"} <= set(self.seconds)
+
+    def save(self) -> None:
+        RESULTS.mkdir(parents=True, exist_ok=True)
+        (RESULTS / f"{self.fault}.json").write_text(json.dumps({**asdict(self), "good": self.good}, indent=1) + "\n")
+
+
+def load(fault: str) -> Seen | None:
+    path = RESULTS / f"{fault}.json"
+    if not path.is_file():
+        return None
+    data = json.loads(path.read_text())
+    data.pop("good")
+    return Seen(**data)
+
+
+class Rehearsal:
+    """Faults in one lab, one after the other. What has passed since the last one was mended is not asked again.
+
+    Beside the checks that a fault names, all that only read are run, to see that nothing else fails; with `thorough`
+    every check there is. `narrow` leaves out even the former.
+    """
+
+    def __init__(self, lab: str, *, thorough: bool = False, narrow: bool = False) -> None:
+        self.lab, self.thorough, self.narrow = lab, thorough, narrow
+        self._well: set[str] = set()
+        self._idle: set[str] = set()  # what this cluster gives no cause to run, and says so
+
+    def run(self, fault: Fault) -> Seen:
+        seen = Seen(fault.name, digest(fault), self.thorough, time.time())
+        ids = self._beside() | {*fault.fails, *fault.also}
+        self._passes(fault, ids - self._well, "before", seen)
+        if seen.problems:
+            return seen
+        self._well.clear()
+        left_out = expected(fault, registry.load())  # not worth their time before and after
+        try:
+            self._timed(seen, "inject", lambda: self._fault(fault.name))
+            found = self._timed(seen, "during", lambda: self.verify(ids | left_out))
+            self._judge(fault, found, seen)
+            if fault.doctor:
+                self._doctor(fault, seen)
+        finally:
+            self._timed(seen, "mend", lambda: self._fault(fault.name, "--mend"))
+            seen.save()
+        self._passes(fault, ids, "after", seen)
+        return seen
+
+    def _passes(self, fault: Fault, ids: set[str], when: str, seen: Seen) -> None:
+        """These checks pass; what is not for this cluster says so, but for those that the fault names."""
+        found = self._timed(seen, when, lambda: self.verify(ids) if ids else {})
+        idle = {id for id, row in found.items() if row["status"] == "skip" and not row["blocked"]}
+        self._idle |= idle - {*fault.fails, *fault.also}
+        problems = [f"{id} did not pass {when}: {row['cause']}" for id, row in self._broken(found)]
+        if not problems:
+            self._well |= set(found)
+        seen.problems += problems
+        seen.save()
+
+    def mend_all(self) -> None:
+        self._command("lab", "fault", "--mend-all", "--name", self.lab)
+
+    def verify(self, ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """check -> {"status", "cause", "fix", "blocked"} for these and what they need."""
+        chosen = [part for id in ids for part in ("--check", id)]
+        done = self._command("verify", "--name", self.lab, "--json", *chosen, good=(0, 1, 3, 5))
+        tests = json.loads(done.stdout)["results"]["tests"]
+        return {
+            test["name"]: {
+                "status": test["rawStatus"],
+                "cause": test["extra"]["cause"],
+                "fix": test["extra"]["fix"],
+                "blocked": test["extra"]["blockedBy"],
+            }
+            for test in tests
+        }
+
+    def _beside(self) -> set[str]:
+        if self.narrow:
+            return set()
+        return {check.id for check in registry.load().values() if self.thorough or not check.writes}
+
+    def _judge(self, fault: Fault, found: dict[str, dict[str, str]], seen: Seen) -> None:
+        seen.during = {id: row["status"] for id, row in found.items()}
+        seen.causes = {id: found[id]["cause"] for id in fault.fails}
+        broken, declared = {id for id, _ in self._broken(found)}, expected(fault, registry.load())
+        for id in fault.fails:
+            row = found[id]
+            if row["status"] not in ("fail", "error"):
+                seen.problems.append(f"{id} should fail, it says {row['status']}")
+            elif row["cause"].startswith("the check itself broke") or not row["cause"] or not row["fix"]:
+                seen.problems.append(f"{id} fails without saying why and what mends it: {row}")
+        seen.problems += [
+            f"{id} is {found[id]['status']} too: {found[id]['cause']}" for id in sorted(broken - declared)
+        ]
+        seen.problems += [
+            f"{id} is declared to fail too, and passes" for id in sorted(declared - broken - {*fault.fails})
+        ]
+
+    def _broken(self, found: dict[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
+        return [(id, row) for id, row in found.items() if row["status"] != "pass" and id not in self._idle]
+
+    def _doctor(self, fault: Fault, seen: Seen) -> None:
+        done = self._timed(seen, "doctor", lambda: self._command("doctor", "--name", self.lab, good=(0, 1, 3)))
+        seen.doctor = first_cause(done.stdout)
+        if fault.doctor.lower() not in seen.doctor.lower():
+            seen.problems.append(f"doctor's first cause lacks {fault.doctor!r}: {seen.doctor or 'it found nothing'}")
+
+    def _fault(self, name: str, *more: str) -> None:
+        self._command("lab", "fault", name, "--name", self.lab, *more)
+
+    def _command(self, *arguments: str, good: tuple[int, ...] = (0,)) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "arena_install", *arguments],
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=1800,
+            check=False,
+        )
+        if done.returncode not in good:
+            raise AssertionError(
+                f"{' '.join(arguments)} ended {done.returncode}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+            )
+        return done
+
+    def _timed(self, seen: Seen, step: str, work: Callable[[], T]) -> T:
+        started = time.monotonic()
+        try:
+            return work()
+        finally:
+            seen.seconds[step] = round(time.monotonic() - started, 1)
+
+
+def expected(fault: Fault, checks: dict[str, Check]) -> set[str]:
+    """The checks that do not pass under a fault: those that it names, and what needs one of them."""
+    found = {*fault.fails, *fault.also}
+    while more := {check.id for check in checks.values() if found & set(check.needs)} - found:
+        found |= more
+    return found
+
+
+def digest(fault: Fault) -> str:
+    """Of what a result is about: the fault, and the code of the checks."""
+    total = hashlib.sha256(fault.model_dump_json(exclude={"source"}).encode())
+    for file in sorted((REPOSITORY / "installer/arena_install/verify").rglob("*.py")):
+        total.update(file.read_bytes())
+    return total.hexdigest()[:16]
+
+
+def first_cause(screen: str) -> str:
+    """What `doctor` shows first: its first line with a mark, and what is indented below it."""
+    lines: list[str] = []
+    for line in screen.splitlines():
+        if line[:1] in _MARKS:
+            if lines:
+                break
+            lines.append(line[1:].strip())
+        elif lines:
+            lines.append(line.strip())
+    return "\n".join(filter(None, lines))
