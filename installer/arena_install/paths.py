@@ -22,10 +22,8 @@ def state_home() -> Path:
 
 
 def state_dir(cluster: str) -> Path:
-    """The folder of one cluster, made private (0700) on first use."""
-    path = state_home() / "clusters" / cluster
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path
+    """The folder of one cluster. It is not made here: looking at a cluster leaves nothing behind."""
+    return state_home() / "clusters" / cluster
 
 
 def data_dir() -> Path:

@@ -25,14 +25,14 @@ def plan(
 ) -> None:
     """Show what `up` would change, host by host, and why. Writes nothing."""
     from arena_install.cli.screen import Screen, choose_mode
-    from arena_install.cli.summary import tell_explanation, tell_plan
+    from arena_install.cli.summary import tell_plan
+    from arena_install.inventory import explain as explained
     from arena_install.pipeline.look import look
     from arena_install.pipeline.setting import Wishes, prepare
 
     setting = prepare(Wishes(inventory, config, profile, tuple(only or ()), tuple(skip or ()), name))
-    if explain:
-        tell_explanation(setting.cluster.config, config, as_json=json)
+    settings = explained(setting.cluster.config, config) if explain else None
     with Screen("json" if json else choose_mode(json), verbose=verbose) as screen:
         _, found = look(setting, (lambda _: None) if json else screen.emit)
-    tell_plan(found, as_json=json)
+    tell_plan(found, settings, as_json=json)
     raise typer.Exit(4 if detailed_exitcode and not found.empty else 0)

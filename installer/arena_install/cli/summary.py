@@ -13,11 +13,12 @@ from rich.text import Text
 
 if TYPE_CHECKING:
     from arena_install.artifacts.lock import Lock
-    from arena_install.inventory.config import Config
     from arena_install.pipeline.status import Status
     from arena_install.pipeline.up import Result
     from arena_install.plan import Plan, Role
     from arena_install.verify import Report
+
+Settings = Sequence[tuple[str, Any, str]]  # key path, value, where it came from
 
 console = Console(highlight=False)
 
@@ -67,10 +68,18 @@ def tell_up(result: Result, *, as_json: bool) -> None:
     console.print(f"  try         KUBECONFIG={kubeconfig} kubectl get nodes", soft_wrap=True, style="dim")
 
 
-def tell_plan(plan: Plan, *, as_json: bool) -> None:
+def tell_plan(plan: Plan, settings: Settings | None, *, as_json: bool) -> None:
+    """settings: what inventory.explain gives, told before the plan; None when nobody asked."""
     if as_json:
-        _json(plan.as_dict())
+        rows = [{"key": key, "value": value, "from": source} for key, value, source in settings or ()]
+        _json(plan.as_dict() | ({} if settings is None else {"settings": rows}))
         return
+    if settings is not None:
+        table = _table("setting", "value", "from")
+        for key, value, source in settings:
+            table.add_row(key, str(value), str(source))
+        console.print(table)
+        console.print()
     if plan.empty:
         console.print("No changes: every host and component is as recorded and as wanted.")
         return
@@ -91,20 +100,6 @@ def tell_plan(plan: Plan, *, as_json: bool) -> None:
         f"\n{len(plan.roles)} roles on {hosts} hosts and {len(plan.components)} components would change. "
         "Nothing was written; `arena-install up` does it."
     )
-
-
-def tell_explanation(config: Config, path: Path | None, *, as_json: bool) -> None:
-    from arena_install.inventory import explain
-
-    rows = explain(config, path)
-    if as_json:
-        _json({"settings": [{"key": key, "value": value, "from": source} for key, value, source in rows]})
-        return
-    table = _table("setting", "value", "from")
-    for key, value, source in rows:
-        table.add_row(key, str(value), str(source))
-    console.print(table)
-    console.print()
 
 
 def tell_report(report: Report, folder: Path) -> None:

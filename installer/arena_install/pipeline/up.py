@@ -37,7 +37,8 @@ class Result:
 
 
 def run_folder(state: Path, verb: str) -> Path:
-    """A new private folder for what this run says and leaves; `last` points at it."""
+    """A new private folder for what this run says and leaves; `last` points at it. Makes the cluster's own too."""
+    state.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = state / "runs" / f"{time.strftime('%Y%m%dT%H%M%S')}-{verb}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     last = state / "runs" / "last"

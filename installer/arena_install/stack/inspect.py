@@ -68,7 +68,8 @@ def objects(api: Api, refs: Iterable[Ref]) -> dict[Ref, Object]:
 def _release(entry: Entry, releases: Mapping[tuple[str, str], Sequence[Revision]]) -> Item:
     history = releases.get((entry.namespace, entry.release))
     found = f"{history[-1].status}, revision {history[-1].number}" if history else "absent"
-    return Item("release", f"{entry.namespace}/{entry.release}", f"deployed, revision {entry.revision}", found)
+    recorded = f"deployed, revision {entry.revision or (history[-1].number if history else 1)}"
+    return Item("release", f"{entry.namespace}/{entry.release}", recorded, found)
 
 
 def _items(entry: Entry, found: Mapping[Ref, Object]) -> Iterable[Item]:
@@ -76,7 +77,7 @@ def _items(entry: Entry, found: Mapping[Ref, Object]) -> Iterable[Item]:
         obj, name = found.get(ref), f"{ref.namespace}/{ref.name}" if ref.namespace else ref.name
         if obj is None:
             state = "absent"
-        elif drift.state_of(obj) == entry.states.get(ref.key):
+        elif entry.states.get(ref.key) in (None, drift.state_of(obj)):  # none: by a version that noted less
             state = AS_LEFT
         else:
             state = f"edited, last by {who}" if (who := drift.editor(obj)) else "edited"
