@@ -38,7 +38,10 @@ def plan(inventory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-c", DRIVER, str(RECORDED), "plan", "-i", str(inventory), *arguments],
         capture_output=True, text=True, timeout=120, check=False,
-        env={**os.environ, "ARENA_INSTALL_STATE": str(folder / "state"), "ARENA_INSTALL_CACHE": str(folder / "cache")},
+        env={
+            **os.environ, "ARENA_INSTALL_STATE": str(folder / "state"), "ARENA_INSTALL_CACHE": str(folder / "cache"),
+            "COLUMNS": "250",
+        },
     )  # fmt: skip
 
 
