@@ -10,6 +10,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import audit
 import pytest
 
 pytestmark = [pytest.mark.e2e, pytest.mark.lab]
@@ -153,7 +154,8 @@ def test_every_image_came_from_the_local_registry(first: subprocess.CompletedPro
 
 
 def test_a_fourth_host_is_all_that_is_touched(first: subprocess.CompletedProcess[str], state: Path) -> None:
-    """Add a worker: `up` changes it and the control plane, which mints the token; w1 and w2 keep every file."""
+    """Add a worker: `up` changes it and the control plane, which mints the token. w1 and w2 keep every file and every
+    pod, and nobody wrote to their Node objects, says the API server's own log."""
     watched = (
         "find /etc /usr /opt /var/lib/arena-install /var/lib/kubelet/config.yaml -newer /run/before -type f | sort"
     )
@@ -163,9 +165,34 @@ def test_a_fourth_host_is_all_that_is_touched(first: subprocess.CompletedProcess
     assert added.returncode == 0, added.stdout + added.stderr
     planned = json.loads(arena("plan", "--name", NAME, "--json").stdout)
     assert {action["host"] for action in planned["roles"]} == {f"{NAME}-w3"}
+    before, since = running(state), shell("cp1", "date -u +%FT%T.%6NZ").strip()
     done = arena("up", "--name", NAME, "--verify", "quick")
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr
+    written = audited(since)
     for host in ("w1", "w2"):
         assert shell(host, watched) == ""
     nodes = json.loads(kubectl(state, "get", "nodes", "-o", "json"))["items"]
     assert sorted(int(node["status"]["allocatable"].get("nvidia.com/gpu", 0)) for node in nodes) == [0, 4, 4, 4]
+    assert before.items() <= running(state).items()
+    assert {audit.INSTALLER, f"system:node:{NAME}-w3"} <= {write.user for write in written}
+    old = {pod for _, pod in before}
+    assert "\n".join(audit.beyond(written, f"{NAME}-w3", old)) == ""
+    kubectl(state, "annotate", "node", f"{NAME}-w1", "arena-install.local/proof=seen")
+    assert audit.beyond(audited(since), f"{NAME}-w3", old) == [f"{audit.INSTALLER}: patch nodes {NAME}-w1"]
+
+
+def running(state: Path) -> dict[tuple[str, str], tuple[str, int]]:
+    """(namespace, pod) -> its uid and how often its containers were started again."""
+    pods = json.loads(kubectl(state, "get", "pods", "-A", "-o", "json"))["items"]
+    return {
+        (pod["metadata"]["namespace"], pod["metadata"]["name"]): (
+            pod["metadata"]["uid"],
+            sum(row["restartCount"] for row in pod["status"].get("containerStatuses", ())),
+        )
+        for pod in pods
+    }
+
+
+def audited(since: str) -> list[audit.Write]:
+    whole_lines = shell("cp1", f"cat {audit.LOGS}").rpartition("\n")[0]
+    return audit.writes(whole_lines.splitlines(), since)
