@@ -64,7 +64,7 @@ class Rehearsal:
     """Faults in one lab, one after the other. What has passed since the last one was mended is not asked again.
 
     Beside the checks that a fault names, all that only read are run, to see that nothing else fails; with `thorough`
-    every check there is. `narrow` leaves out even the former.
+    every check there is. `narrow` leaves out even the former, and writes nothing down.
     """
 
     def __init__(self, lab: str, *, thorough: bool = False, narrow: bool = False) -> None:
@@ -88,7 +88,7 @@ class Rehearsal:
                 self._doctor(fault, seen)
         finally:
             self._timed(seen, "mend", lambda: self._fault(fault.name, "--mend"))
-            seen.save()
+            self._save(seen)
         self._passes(fault, ids, "after", seen)
         return seen
 
@@ -101,7 +101,7 @@ class Rehearsal:
         if not problems:
             self._well |= set(found)
         seen.problems += problems
-        seen.save()
+        self._save(seen)
 
     def mend_all(self) -> None:
         self._command("lab", "fault", "--mend-all", "--name", self.lab)
@@ -121,10 +121,15 @@ class Rehearsal:
             for test in tests
         }
 
+    def _save(self, seen: Seen) -> None:
+        if not self.narrow:
+            seen.save()
+
     def _beside(self) -> set[str]:
         if self.narrow:
             return set()
-        return {check.id for check in registry.load().values() if self.thorough or not check.writes}
+        checks = list(registry.load().values())
+        return {check.id for check in (checks if self.thorough else registry.reading(checks))}
 
     def _judge(self, fault: Fault, found: dict[str, dict[str, str]], seen: Seen) -> None:
         seen.during = {id: row["status"] for id, row in found.items()}

@@ -13,6 +13,9 @@ from pathlib import Path
 import audit
 import pytest
 
+from arena_install.lab.faults import find
+from rehearsal import Rehearsal
+
 pytestmark = [pytest.mark.e2e, pytest.mark.lab]
 
 NAME = f"t-up-{uuid.uuid4().hex[:4]}"
@@ -151,6 +154,18 @@ def test_every_image_came_from_the_local_registry(first: subprocess.CompletedPro
         repository, _, tag = reference.rpartition(":")
         asked = [line for line in log.splitlines() if f"/v2/{repository}/manifests/" in line and "containerd" in line]
         assert any(tag in line or locked[reference]["manifest"] in line for line in asked), reference
+
+
+@pytest.mark.parametrize("name", ["image-not-locked", "kubelet-other-version", "gpu-unannounced", "label-wrong"])
+def test_checks_fail_under_a_fault_and_pass_after_it(
+    first: subprocess.CompletedProcess[str], state: Path, name: str
+) -> None:
+    """A few quick ones; `make faults` runs them all."""
+    rehearsal = Rehearsal(NAME, narrow=True)
+    try:
+        assert rehearsal.run(find(name)).problems == []
+    finally:
+        rehearsal.mend_all()
 
 
 def test_a_fourth_host_is_all_that_is_touched(first: subprocess.CompletedProcess[str], state: Path) -> None:
