@@ -235,15 +235,16 @@ probe_ledger() {
         [ -r "${path}record" ] && grep '' "${path}record" | sed "s/^/ledger|$role|/"
         [ -r "${path}items" ] && grep '' "${path}items" | sed "s/^/item|$role|/"
     done
+    [ -d "$root" ] || return
     grep -h '' "$root"/*/items 2>/dev/null | sed -nE 's/^([^|]+\|.+)\|[^|]*$/\1/p' | sort -u |
         probe_observe 2>/dev/null | sed 's/^/found|/'
 }
 
 # What takes long runs beside the rest and answers last, through a pipe that holds its few lines until they are read: two
-# writers on one stream could cut each other's lines.
+# writers on one stream could cut each other's lines. All is sent at once: each small write would be a packet to encrypt.
 probe_main() {
     printf '@begin %s %s\n' "${PROBE_NONCE:-}" "$(date +%s.%N)"
-    {
+    said=$({
         probe_dns &
         probe_smi &
         probe_software &
@@ -265,8 +266,8 @@ probe_main() {
             probe_ledger
         } 2>/dev/null
         cat
-    }
-    printf '@end %s\n' "${PROBE_NONCE:-}"
+    })
+    printf '%s\n@end %s\n' "$said" "${PROBE_NONCE:-}"
 }
 
 probe_main </dev/null

@@ -11,9 +11,15 @@ probe_units() {
     first_line uptime /proc/uptime
     printf 'now=%s\n' "$(date +%s)"
     set --
+    # Only those that are there: systemd would search all its folders for each of the others.
     for name in containerd kubelet docker-registry arena-nvidia-cdi chrony chronyd ntp ntpsec systemd-timesyncd; do
-        set -- "$@" "$name.service"
+        for path in /etc /run /usr/local/lib /usr/lib /lib; do
+            [ -e "$path/systemd/system/$name.service" ] || continue
+            set -- "$@" "$name.service"
+            break
+        done
     done
+    [ $# -gt 0 ] || return
     # Blocks come in the order asked for, apart by an empty line; an alias answers with another Id. A unit that ought to
     # run and does not is asked for its log; kubelet, which files it was told to read.
     bounded 5 systemctl show -p LoadState,UnitFileState,ActiveState,SubState,Result,ActiveEnterTimestampMonotonic \
