@@ -1,76 +1,74 @@
-"""Ratios of what users wait for, against other tools, in one run: medians of alternated repetitions by hyperfine.
+"""What users wait for, as ratios to other tools in one run: medians, in turns, held against bars. docs/bench.md.
 
-Nothing here is asserted by a test. Usage: bench.py [LAB]; with a lab that is up, `plan` is measured on its hosts too.
+Nothing here is asserted by a test. Usage: bench.py [--rounds N] [--json FILE] [PART...]
 """
 
 from __future__ import annotations
 
-import json
+import argparse
+import os
+import platform
 import shutil
-import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-BIN = Path(sys.executable).parent
+import fifty
+from measure import BIN, Row, median_seconds, show
+
+from arena_install import __version__
+
+_HELLO = """import typer
+app = typer.Typer()
+
+@app.command()
+def main(name: str = "x") -> None:
+    print(name)
+
+app()
+"""
 
 
-def medians(commands: dict[str, str], runs: int) -> dict[str, float]:
-    """Median seconds of each command; hyperfine's own order, warmed up once."""
-    with tempfile.NamedTemporaryFile(suffix=".json") as out:
-        subprocess.run(
-            ["hyperfine", "-N", "--warmup", "1", "--runs", str(runs), "--export-json", out.name, *commands.values()],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        results = json.loads(Path(out.name).read_text())["results"]
-    return {name: row["median"] for name, row in zip(commands, results, strict=True)}
-
-
-def show(measure: str, ours: float, theirs: float, bar: float) -> None:
-    verdict = "holds" if ours / theirs <= bar else "misses"
-    print(f"{measure:<52} {ours:7.2f} s / {theirs:7.2f} s = {ours / theirs:5.2f}   bar {bar}: {verdict}")
-
-
-def bench_help() -> None:
+def help_rows(rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         hello = Path(folder) / "hello.py"
-        hello.write_text(
-            "import typer\napp = typer.Typer()\n\n"
-            "@app.command()\ndef main(name: str = 'x') -> None:\n    print(name)\n\napp()\n"
-        )
-        got = medians(
-            {"ours": f"{BIN}/arena-install --help", "typer": f"{sys.executable} {hello} --help"},
-            10,
-        )
-    show("arena-install --help against typer's hello world", got["ours"], got["typer"], 1.5)
+        hello.write_text(_HELLO)
+        ours, theirs = [str(BIN / "arena-install"), "--help"], [sys.executable, str(hello), "--help"]
+        got = median_seconds({"ours": ours, "theirs": theirs}, 3 * rounds)
+    return [Row("--help, against typer's hello world", got["ours"], got["theirs"], "s", 1.5)]
 
 
-def bench_plan(lab: str) -> None:
-    from arena_install.lab import inventory_file
-
-    inventory = inventory_file(lab)
-    if not inventory.exists():
-        print(f"plan: skipped, there is no lab named {lab} (make one with `arena-install lab up {lab}`)")
-        return
-    got = medians(
-        {
-            "ours": f"{BIN}/arena-install plan -i {inventory} --json",
-            "ansible": f"{BIN}/ansible -i {inventory} -f 50 -m setup all",
-        },
-        3,
-    )
-    show(f"plan against ansible -m setup, hosts of lab {lab}", got["ours"], got["ansible"], 0.2)
+PARTS: dict[str, Callable[[int], list[Row]]] = {"help": help_rows, "plan": fifty.rows}
 
 
 def main() -> int:
+    parser = argparse.ArgumentParser(description="Ratios of what users wait for to other tools.")
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"any of {', '.join(PARTS)} (default: all)")
+    parser.add_argument("--rounds", type=int, default=3, help="measured runs of each command (default: 3)")
+    parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="where the figures go as JSON")
+    given = parser.parse_args()
+    if unknown := [part for part in given.parts if part not in PARTS]:
+        parser.error(f"there is no part {unknown[0]}; there are {', '.join(PARTS)}")
     if not shutil.which("hyperfine"):
         print("bench: hyperfine is missing\n  fix: apt-get install hyperfine", file=sys.stderr)
         return 2
-    bench_help()
-    bench_plan(sys.argv[1] if len(sys.argv) > 1 else "lab")
+    rows, notes = [], [_machine()]
+    for part in given.parts or PARTS:
+        print(f"measuring: {part}", file=sys.stderr)
+        rows += PARTS[part](given.rounds)
+    notes.append(f"load of the machine at the end: {os.getloadavg()[0]:.1f}")
+    show(rows, notes, given.json)
     return 0
+
+
+def _machine() -> str:
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return (
+        f"{time.strftime('%Y-%m-%d')}, arena-install {__version__}, Python {platform.python_version()}, "
+        f"{os.cpu_count()} cores, {memory:.0f} GiB"
+    )
 
 
 if __name__ == "__main__":
