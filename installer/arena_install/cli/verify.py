@@ -15,7 +15,8 @@ def verify(
     config: options.ConfigFile = None,
     profile: options.Profile = None,
     name: options.Name = "lab",
-    suite: Annotated[list[str] | None, typer.Option(help="Only these suites (repeat).")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="Only these suites, with all their checks (repeat).")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="All checks, also those that take long.")] = False,
     check: Annotated[list[str] | None, typer.Option(help="Only these checks and what they need (repeat).")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the report.")] = None,
     read_only: Annotated[
@@ -41,8 +42,8 @@ def verify(
             f"cluster {setting.cluster.name} was not set up from here", fix="run `arena-install up` first"
         )
     known = suites_for(setting.components)
-    if suite and check:
-        raise typer.BadParameter("name suites or checks, not both", param_hint="--check")
+    if sum(map(bool, (suite, check, everything))) > 1:
+        raise typer.BadParameter("name suites or checks, or ask for all", param_hint="--check")
     for wanted in suite or ():
         if wanted not in known:
             raise typer.BadParameter(f"{wanted!r} is none of {', '.join(known)}", param_hint="--suite")
@@ -58,6 +59,7 @@ def verify(
             only=tuple(check or ()),
             read_only=read_only,
             folder=folder,
+            thorough=bool(suite) or everything,
         )
     if json:
         typer.echo(json_lines.dumps(report.ctrf(), indent=2))

@@ -139,6 +139,7 @@ def _verify(
         folder,
         emit,
         folder=run,
+        thorough=wanted == "all",
     )
     if everything and report.exit_code == 0:
         proven.write_text(f"{folder}\n")

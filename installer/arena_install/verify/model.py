@@ -18,7 +18,7 @@ Status = Literal["pass", "fail", "skip", "error"]
 Severity = Literal["minor", "major", "critical"]
 
 #: Suites in the order in which reports show them.
-SUITES = ("quick", "host", "cluster", "gpu", "training", "security")
+SUITES = ("quick", "host", "cluster", "gpu", "storage", "training", "security")
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Check:
     and conditions "fact:NAME" or "component:NAME" (see arena_install.verify.needs). holds: names of things that only
     one check may use at a time ("gpu"). timeout: seconds from its start. writes: whether it has to create something in
     the cluster to find out; what doesn't is what `verify --read-only` runs. last: whether it judges the run itself, and
-    waits for all others.
+    waits for all others. default: whether it runs when nobody named its suite; those that take long wait for that.
     """
 
     id: str
@@ -73,6 +73,7 @@ class Check:
     timeout: float
     writes: bool
     last: bool
+    default: bool
     run: Callable[[Context], Outcome]
 
     @property

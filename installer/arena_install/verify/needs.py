@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 GPU = "nvidia.com/gpu"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
-_DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ def read(kube: Kube, cluster: Cluster, resolved: Any | None) -> Facts:
             gpu_nodes.append(node["metadata"]["name"])
     classes = kube.items("/apis/storage.k8s.io/v1/storageclasses")
     default = [
-        c["metadata"]["name"] for c in classes if c["metadata"].get("annotations", {}).get(_DEFAULT_CLASS) == "true"
+        c["metadata"]["name"] for c in classes if c["metadata"].get("annotations", {}).get(DEFAULT_CLASS) == "true"
     ]
     crd = kube.find("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/pytorchjobs.kubeflow.org")
     return Facts(tuple(sorted(gpu_nodes)), crd is not None, default[0] if default else "", resolved is not None)

@@ -83,6 +83,18 @@ def manifest(
     }
 
 
+def on_host(pod: Object) -> Object:
+    """Make a pod of manifest() a privileged one that sees its node's root, read-only, at /host. For the namespace
+    "privileged" alone."""
+    spec = pod["spec"]
+    spec["volumes"].append({"name": "host", "hostPath": {"path": "/", "type": "Directory"}})
+    spec["securityContext"] = {"runAsUser": 0}
+    for container in spec["containers"]:
+        container["securityContext"] = {"privileged": True}
+        container["volumeMounts"].append({"name": "host", "mountPath": "/host", "readOnly": True})
+    return pod
+
+
 def own_labels(ctx: Context) -> dict[str, str]:
     return {RUN_LABEL: ctx.session.id, CHECK_LABEL: ctx.label}
 

@@ -1,4 +1,5 @@
-"""One reader pod on each GPU node, started when the first check asks, for the rest of the run.
+"""One reader pod on each GPU node, started when the first check asks, for the rest of the run. Its container "main"
+follows what the kubelet gives to whom, "health" what the node's own tools say of the GPUs.
 
 It is the only privileged thing that verify makes, in a namespace of its own: the kubelet's PodResources socket and the
 host's NVML can be reached in no other way from inside the cluster.
@@ -14,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 from arena_install.diagnosis import GpuView
 from arena_install.verify import pods
 from arena_install.verify.context import CheckFailed, Context
+from arena_install.verify.health import Health
+from arena_install.verify.health import parse as parse_health
 from arena_install.verify.kube import Object, namespaced
 from arena_install.verify.needs import GPU, allocatable, capacity
 from arena_install.verify.records import records
@@ -97,13 +100,23 @@ class Readers:
         self.seen[node] = seen[-1]
         return seen[-1]
 
+    def health(self, ctx: Context, node: str) -> Health:
+        """What the node's tools said last of its GPUs (at most half a minute ago); starts the reader if need be."""
+        self.start(ctx, [node])
+
+        def look() -> Health | None:
+            said = records(self._log(ctx, self._pods[node], "health"), "health")
+            return parse_health(said[-1]) if said else None
+
+        return ctx.wait(look, f"the tools of node {node} to answer", seconds=90, fix=f"on host {node}: nvidia-smi")
+
     def history(self, ctx: Context, node: str) -> list[NodeView]:
         """Everything the node's reader has seen, in order."""
         log = self._log(ctx, self._pods[node]) if node in self._pods else ""
         return [parse(record) for record in records(log, "node")]
 
-    def _log(self, ctx: Context, pod: str) -> str:
-        return ctx.kube.logs(self._session.workspaces.get("privileged"), pod)
+    def _log(self, ctx: Context, pod: str, container: str = "main") -> str:
+        return ctx.kube.logs(self._session.workspaces.get("privileged"), pod, container)
 
 
 def parse(record: dict[str, Any]) -> NodeView:
@@ -127,19 +140,9 @@ def parse(record: dict[str, Any]) -> NodeView:
 
 
 def _manifest(ctx: Context, name: str, node: str, payload: str) -> Object:
-    host: Object = {"hostPath": {"path": "/", "type": "Directory"}}
-    pod = pods.manifest(
-        ctx,
-        name,
-        pods.PYTORCH,
-        ["python3", "/payload/node_reader.py"],
-        node=node,
-        payload=payload,
-        volumes=[(host, "/host")],
-    )
-    pod["spec"]["securityContext"] = {"runAsUser": 0}
-    container = pod["spec"]["containers"][0]
-    container["securityContext"] = {"privileged": True}
-    mount = next(mount for mount in container["volumeMounts"] if mount["mountPath"] == "/host")
-    mount["readOnly"] = True
+    command = ["python3", "/payload/node_reader.py"]
+    pod = pods.on_host(pods.manifest(ctx, name, pods.PYTORCH, command, node=node, payload=payload))
+    pod["spec"]["hostPID"] = True  # NVML names no process that its caller could not see
+    (container,) = pod["spec"]["containers"]
+    pod["spec"]["containers"].append({**container, "name": "health", "command": ["python3", "/payload/node_health.py"]})
     return pod

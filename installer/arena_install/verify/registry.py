@@ -23,9 +23,12 @@ _MODULES = (
     "cluster_state",
     "cluster_network",
     "cluster_hosts",
-    "cluster_pods",
     "gpu",
+    "gpu_host",
+    "gpu_health",
     "gpu_pods",
+    "storage",
+    "scratch",
     "training",
     "security",
     "security_agents",
@@ -48,17 +51,21 @@ def check(
     timeout: float = 60,
     writes: bool = False,
     last: bool = False,
+    default: bool = True,
 ) -> Callable[[Function], Function]:
     """Register a function `(Context) -> Outcome`. Its home suite is the id's first part; `also` names further ones.
 
-    Say `writes=True` for one that makes pods or anything else: a read-only run refuses what it does otherwise.
+    Say `writes=True` for one that makes pods or anything else: a read-only run refuses what it does otherwise. Say
+    `default=False` for one that takes more than a few seconds and proves what few clusters lack.
     """
 
     def register(function: Function) -> Function:
         if id in CHECKS:
             raise ValueError(f"two checks are called {id}")
         suites = (id.split(".")[0], *also)
-        CHECKS[id] = Check(id, title, proves, suites, severity, required, needs, holds, timeout, writes, last, function)
+        CHECKS[id] = Check(
+            id, title, proves, suites, severity, required, needs, holds, timeout, writes, last, default, function
+        )
         return function
 
     return register
@@ -79,10 +86,12 @@ def reading(checks: Sequence[Check]) -> list[Check]:
     return [check for check in checks if check.id not in out]
 
 
-def select(suites: Iterable[str], checks: dict[str, Check], ids: Iterable[str] = ()) -> list[Check]:
+def select(
+    suites: Iterable[str], checks: dict[str, Check], ids: Iterable[str] = (), *, thorough: bool = True
+) -> list[Check]:
     """The checks of these suites, those with these ids, and every check that they need, in the order of `checks`.
 
-    Raises ConfigError for a suite or a check that does not exist.
+    thorough: those too that are not run by default. Raises ConfigError for a suite or a check that does not exist.
     """
     wanted = list(suites)
     for suite in wanted:
@@ -92,7 +101,8 @@ def select(suites: Iterable[str], checks: dict[str, Check], ids: Iterable[str] =
                 why=f"the suites are {', '.join(SUITES)}",
                 fix="arena-install verify --suite " + SUITES[0],
             )
-    chosen = {check.id for check in checks.values() if set(check.suites) & set(wanted)}
+    offered = (check for check in checks.values() if thorough or check.default)
+    chosen = {check.id for check in offered if set(check.suites) & set(wanted)}
     for id in ids:
         if id not in checks:
             raise ConfigError(

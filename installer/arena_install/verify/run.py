@@ -28,18 +28,20 @@ if TYPE_CHECKING:
 
 
 def suites_for(components: Iterable[str]) -> tuple[str, ...]:
-    """The suites that prove a cluster with these components: all that apply, the quick one's checks among them."""
+    """The suites that prove a cluster with these components, the quick one's checks among them."""
     names = set(components)
     suites = {"quick", "host", "cluster", "security"}
     if "nvidia-device-plugin" in names:
         suites |= {"gpu", "training"} if "training-operator" in names else {"gpu"}
+    if "local-path-provisioner" in names:
+        suites.add("storage")
     return tuple(suite for suite in SUITES if suite in suites)
 
 
 def images_for(suites: Iterable[str]) -> tuple[str, ...]:
     """Image references that the checks of these suites run, beside those of the components."""
     wanted = set(suites)
-    users = {pods.BUSYBOX: {"host", "cluster", "security"}, pods.PYTORCH: {"gpu", "training"}}
+    users = {pods.BUSYBOX: {"host", "cluster", "storage", "security"}, pods.PYTORCH: {"gpu", "training"}}
     return tuple(image for image, suites in users.items() if wanted & suites)
 
 
@@ -55,6 +57,7 @@ def run(
     *,
     read_only: bool = False,
     folder: Path | None = None,
+    thorough: bool = True,
 ) -> Report:
     """Run these suites, or the checks `only` (ids) and what they need; write the report's files into `out`:
     report.html, ctrf.json, junit.xml, evidence/ and MANIFEST.sha256.
@@ -62,13 +65,14 @@ def run(
     resolved: the artifacts' Resolved (its `images` are compared with what runs), None when it is not at hand. hosts:
     names of the nodes to look at, None for all. read_only: nothing is created in the cluster, and the checks that would
     are left out, as skips that say so. folder: where else this run writes (logs), to be searched for secrets too.
+    thorough: all checks of the suites, also those that are not run by default.
     Gives a Report also when the API does not answer (exit code 3) and when interrupted (Ctrl-C, SIGTERM, SIGHUP: exit
     code 130), after the run's namespaces are gone. Raises ConfigError for an unknown suite or check, or a bad
     kubeconfig.
     """
     from arena_install.verify import formats
 
-    checks = registry.select(suites, registry.load(), only)
+    checks = registry.select(suites, registry.load(), only, thorough=thorough)
     kube = Kube(kubeconfig, read_only=read_only)
     started = time.time()
     with step(emit, "verify", f"checks {', '.join(only)}" if only else f"suites {', '.join(suites)}") as handle:

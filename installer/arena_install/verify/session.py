@@ -14,7 +14,7 @@ from arena_install.verify.needs import Facts
 from arena_install.verify.workspace import Workspaces
 
 if TYPE_CHECKING:
-    from arena_install.inventory.cluster import Cluster
+    from arena_install.inventory.cluster import Cluster, Host
     from arena_install.verify.agents import Agents
     from arena_install.verify.hosts import Hosts
     from arena_install.verify.readers import Readers
@@ -62,6 +62,11 @@ class Session:
 
     def gpu_nodes(self) -> list[Object]:
         return [node for node in self.nodes() if node["metadata"]["name"] in self.facts.gpu_nodes]
+
+    def host(self, node: Object) -> Host | None:
+        """The host of the inventory that this node is, by its name or an address."""
+        known = {node["metadata"]["name"], *(a["address"] for a in node["status"].get("addresses") or [])}
+        return next((host for host in self.cluster.hosts if {host.name, host.address, host.node_ip} & known), None)
 
     def sleep(self, seconds: float, deadline: float) -> None:
         """Sleep, but not past the deadline (monotonic) nor past the end of the run."""

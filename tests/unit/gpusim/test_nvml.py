@@ -78,6 +78,47 @@ def test_memory_errors_and_throttling_show(machine: Machine) -> None:
     assert seen == [2, [0, 1, 1, 0], 0x48, 1]
 
 
+def test_settings_of_a_gpu_show(machine: Machine) -> None:
+    ask = (
+        ERROR + "n.nvmlInit(); h = n.nvmlDeviceGetHandleByIndex(1)\n"
+        "say([n.nvmlDeviceGetVbiosVersion(h), n.nvmlDeviceGetPersistenceMode(h), n.nvmlDeviceGetEccMode(h),"
+        " code(n.nvmlDeviceGetTotalEccErrors, h, 1, 0), code(n.nvmlDeviceValidateInforom, h),"
+        " [p.pid for p in n.nvmlDeviceGetComputeRunningProcesses(h)]])"
+    )
+    assert machine.ask(ask) == ["00.00.00.00.00", 1, [1, 1], 0, 0, []]
+    machine.gpusim(
+        "set", "gpu=1", "vbios=92.00.45.00.03", "persistence=0", "ecc=0", "inforom_corrupted=1", "process=4711"
+    )
+    assert machine.ask(ask) == ["92.00.45.00.03", 0, [0, 0], 3, 14, [4711]]
+    machine.gpusim("clear")
+    assert machine.ask(ask) == ["92.00.45.00.03", 1, [1, 1], 0, 0, []], "an identity stays, a setting does not"
+
+
+def test_links_show(machine: Machine) -> None:
+    ask = (
+        ERROR + "n.nvmlInit(); h = n.nvmlDeviceGetHandleByIndex(2)\n"
+        "links = [i for i in range(18) if not code(n.nvmlDeviceGetNvLinkState, h, i)]\n"
+        "say([[n.nvmlDeviceGetNvLinkState(h, i) for i in links],"
+        " [n.nvmlDeviceGetNvLinkErrorCounter(h, i, n.NVML_NVLINK_ERROR_DL_CRC_FLIT) for i in links],"
+        " code(n.nvmlDeviceGetNvLinkState, h, 0), code(n.nvmlDeviceGetNvLinkState, h, 12)])"
+    )
+    assert machine.ask(ask) == [[1] * 12, [0] * 12, 0, 2]
+    machine.gpusim("set", "gpu=2", "nvlink_down=2", "nvlink_errors=7")
+    assert machine.ask(ask) == [[1] * 10 + [0] * 2, [7] * 12, 0, 2]
+    machine.gpusim("set", "gpu=2", "model=NVIDIA L4")
+    assert machine.ask(ask) == [[], [], 3, 3], "no such links: not supported"
+
+
+def test_old_gpus_retire_pages_and_new_ones_remap_rows(machine: Machine) -> None:
+    machine.gpusim("set", "gpu=0", "model=Tesla T4", "retired_pending=1", "gpu=1", "retired_pending=1")
+    seen = machine.ask(
+        ERROR + "n.nvmlInit(); old, new = (n.nvmlDeviceGetHandleByIndex(i) for i in (0, 1))\n"
+        "say([n.nvmlDeviceGetRetiredPagesPendingStatus(old), code(n.nvmlDeviceGetRemappedRows, old),"
+        " code(n.nvmlDeviceGetRetiredPagesPendingStatus, new), code(n.nvmlDeviceGetRemappedRows, new)])"
+    )
+    assert seen == [1, 3, 3, 0]
+
+
 @pytest.mark.parametrize(
     "model, memory, capability", [("Tesla T4", 15360, [7, 5]), ("NVIDIA H100 80GB HBM3", 81559, [9, 0])]
 )

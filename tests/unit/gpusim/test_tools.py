@@ -45,12 +45,24 @@ def test_list_and_query(machine: Machine) -> None:
         (["driver_version=570.1.2"], 18, f"Driver/library version mismatch\nNVML library version: {VERSION}"),
         (["gpu=2", "fault=lost"], 15, "Unable to determine the device handle for GPU2: GPU is lost"),
         (["count=0"], 6, "No devices were found"),
+        (["gpu=3", "inforom_corrupted=1"], 14, "WARNING: infoROM is corrupted at gpu 00000000:4E:00.0"),
     ],
 )
 def test_exit_codes(machine: Machine, change: list[str], code: int, says: str) -> None:
     machine.gpusim("set", *change)
     done = machine.smi()
     assert (done.returncode, says in done.stdout) == (code, True), done.stdout
+
+
+def test_a_process_is_shown(machine: Machine) -> None:
+    assert "No running processes found" in machine.smi().stdout
+    machine.gpusim("set", "gpu=1", "process=4711", "memory_used_mib=300", "persistence=0")
+    shown = machine.smi().stdout
+    assert "No running processes found" not in shown
+    assert [line.split()[1:5] for line in shown.splitlines() if "4711" in line] == [["1", "N/A", "N/A", "4711"]]
+    assert "40GB Off" in " ".join(shown.split())
+    assert {len(line) for line in shown.splitlines() if line.startswith(("|", "+"))} == {91}
+    assert "Process ID" in machine.smi("-q", "-i", "1").stdout
 
 
 @pytest.mark.parametrize(

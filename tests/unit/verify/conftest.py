@@ -43,6 +43,7 @@ def make_check(id: str, run: Function, **more: Any) -> Check:
         "timeout": 10.0,
         "writes": False,
         "last": False,
+        "default": True,
     }
     return Check(id=id, run=run, **(fields | more))
 

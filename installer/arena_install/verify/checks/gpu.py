@@ -12,6 +12,9 @@ from arena_install.verify.needs import GPU, allocatable, capacity
 from arena_install.verify.readers import NodeView
 from arena_install.verify.registry import check
 
+#: The RuntimeClass for pods that get at GPUs without asking the scheduler: the platform's own.
+RUNTIME = "nvidia"
+
 
 @check(
     "gpu.device-plugin",
@@ -139,7 +142,7 @@ def _views(ctx: Context) -> list[tuple[Object, NodeView]]:
     writes=True,
 )
 def gpu_labels(ctx: Context) -> Outcome:
-    expected = "nvidia.com/gpu.product, .count, .memory and nvidia.com/cuda.driver.major as NVML on the host has them"
+    expected = "nvidia.com/gpu.product, .count, .memory and the labels of the driver as NVML on the host has them"
 
     def look() -> list[str] | None:  # labels are refreshed once a minute
         return problems_of_labels(ctx) or None
@@ -181,6 +184,7 @@ def problems_of_labels(ctx: Context) -> list[str]:
             "nvidia.com/gpu.count": str(len(view.uuids)),
             "nvidia.com/gpu.memory": str(view.memory_mib[0]) if view.memory_mib else "",
             "nvidia.com/cuda.driver.major": view.driver.split(".")[0],
+            "nvidia.com/cuda.driver-version.full": view.driver,
         }
         for key, value in wanted.items():
             if key not in labels:
@@ -188,3 +192,32 @@ def problems_of_labels(ctx: Context) -> list[str]:
             elif labels[key] != value:
                 problems.append(f"{node['metadata']['name']}: {key} is {labels[key]}, NVML says {value}")
     return problems
+
+
+@check(
+    "gpu.runtime-class",
+    "Pods can ask for NVIDIA's runtime",
+    proves=f"RuntimeClass {RUNTIME} exists, and containerd on every GPU node has the runtime that it names",
+    needs=("cluster.nodes-ready", "fact:gpu"),
+    timeout=120,
+    writes=True,
+)
+def runtime_class(ctx: Context) -> Outcome:
+    expected = f"RuntimeClass {RUNTIME} with a handler that containerd has on every GPU node"
+    found = ctx.kube.find(f"/apis/node.k8s.io/v1/runtimeclasses/{RUNTIME}")
+    if found is None:
+        return failed(
+            expected,
+            f"there is no RuntimeClass {RUNTIME}",
+            cause="the device plugin's pods, and jobs that name it, will be refused when they are made anew",
+            fix="arena-install up --only nvidia-device-plugin",
+        )
+    without = [node["metadata"]["name"] for node, view in _views(ctx) if not view.links.get("runtime")]
+    if without:
+        return failed(
+            expected,
+            f"containerd on {', '.join(without)} has no runtime {found['handler']}",
+            cause="/etc/containerd/config.toml there does not name it",
+            fix="arena-install up (role container_runtime writes it)",
+        )
+    return passed(expected, f"handler {found['handler']} on {len(ctx.session.gpu_nodes())} nodes")

@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from arena_install.verify import pods
+from arena_install.verify.checks.gpu import RUNTIME
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.model import Outcome, failed, passed, skipped
 from arena_install.verify.needs import GPU, allocatable
@@ -16,7 +17,6 @@ from arena_install.verify.records import records
 from arena_install.verify.registry import check
 
 _VIEW = ["python3", "/payload/gpu_view.py"]
-_RUNTIME = "nvidia"
 
 
 @check(
@@ -45,8 +45,8 @@ def one_gpu(ctx: Context) -> Outcome:
 
 @check(
     "gpu.distinct",
-    "Pods beside each other get different GPUs",
-    proves="as many pods as a node has GPUs run there at once, each with a GPU of its own, none left over",
+    "Every GPU runs a pod, each its own",
+    proves="as many pods as a node has free GPUs run there at once, each with one of its own, and no GPU is left over",
     severity="critical",
     needs=("gpu.capacity",),
     holds=("gpu",),
@@ -76,7 +76,10 @@ def distinct(ctx: Context) -> Outcome:
         uuids = [uuid for row in seen if row["node"] == name for uuid in row["seen"]]
         if len(set(uuids)) != len(uuids):
             problems.append(f"{name}: {len(uuids)} pods share {len(set(uuids))} GPUs")
-    expected = "N pods with one GPU each on a node with N free GPUs see N different UUIDs"
+        view = ctx.session.readers.view(ctx, name)
+        held = {uuid for given in view.assigned.values() for uuid in given}  # by these pods and by jobs
+        problems += [f"{name}: {uuid} ran no pod" for uuid in view.uuids if uuid not in held | set(uuids)]
+    expected = "N pods with one GPU each on a node with N free GPUs see N different UUIDs: all that the node has"
     counts = {node["metadata"]["name"]: sum(row["node"] == node["metadata"]["name"] for row in seen) for node in nodes}
     return _verdict(
         expected, problems, ", ".join(f"{name}: {count} pods, {count} UUIDs" for name, count in counts.items())
@@ -187,7 +190,7 @@ def none_unasked(ctx: Context) -> Outcome:
         for kind, environment, runtime in (
             ("plain", {}, ""),
             ("env", {"NVIDIA_VISIBLE_DEVICES": "all"}, ""),
-            ("class", {"NVIDIA_VISIBLE_DEVICES": "all"}, _RUNTIME if _RUNTIME in classes else ""),
+            ("class", {"NVIDIA_VISIBLE_DEVICES": "all"}, RUNTIME if RUNTIME in classes else ""),
         ):
             if kind == "class" and not runtime:
                 continue

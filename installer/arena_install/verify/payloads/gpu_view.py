@@ -27,13 +27,13 @@ def view() -> dict[str, object]:
         import pynvml  # type: ignore[import-untyped]
 
         pynvml.nvmlInit()
-        seen["driver"] = _text(pynvml.nvmlSystemGetDriverVersion())
+        seen["driver"] = _decoded(pynvml.nvmlSystemGetDriverVersion())
         uuids, names, memory, errors = [], [], [], []
         for index in range(pynvml.nvmlDeviceGetCount()):
             try:  # one GPU that is lost does not hide the others
                 handle = pynvml.nvmlDeviceGetHandleByIndex(index)
-                uuids.append(_text(pynvml.nvmlDeviceGetUUID(handle)))
-                names.append(_text(pynvml.nvmlDeviceGetName(handle)))
+                uuids.append(_decoded(pynvml.nvmlDeviceGetUUID(handle)))
+                names.append(_decoded(pynvml.nvmlDeviceGetName(handle)))
                 memory.append(int(pynvml.nvmlDeviceGetMemoryInfo(handle).total) // 2**20)
             except pynvml.NVMLError as error:
                 errors.append(f"GPU {index}: {error}")
@@ -45,8 +45,16 @@ def view() -> dict[str, object]:
     return seen
 
 
-def _text(value: str | bytes) -> str:
+def _decoded(value: str | bytes) -> str:
     return value.decode() if isinstance(value, bytes) else value
+
+
+def text(path: Path) -> str:
+    """A file's content, "" where it can't be read."""
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
 
 
 def report(kind: str, **fields: object) -> None:

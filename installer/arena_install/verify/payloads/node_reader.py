@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import gpu_view  # type: ignore[import-not-found]  # mounted beside this file
@@ -23,13 +24,13 @@ SIMULATED = "/var/lib/arena-gpusim/state"
 LIBRARIES = ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib", "/usr/local/lib")
 
 
-def host_view() -> dict[str, object]:
-    """gpu_view.view() of the host."""
+def in_root(view: Callable[[], dict[str, object]]) -> dict[str, object]:
+    """What `view` gives where the host's root is root and the host's own NVML is loaded: {"error": ...} if it can't."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
         os.close(reading)
-        seen: dict[str, object] = {"uuids": [], "error": "the host could not be asked"}
+        seen: dict[str, object] = {"error": "the host could not be asked"}
         try:
             import pynvml  # type: ignore[import-untyped]  # noqa: F401  # before the root changes: the host has none
 
@@ -39,9 +40,9 @@ def host_view() -> dict[str, object]:
                 if Path(folder, "libnvidia-ml.so.1").exists():
                     ctypes.CDLL(f"{folder}/libnvidia-ml.so.1", mode=ctypes.RTLD_GLOBAL)
                     break
-            seen = gpu_view.view()
+            seen = view()
         except Exception as error:
-            seen["error"] = f"{type(error).__name__}: {error}"
+            seen = {"error": f"{type(error).__name__}: {error}"}
         finally:
             os.write(writing, json.dumps(seen).encode())
             os._exit(0)
@@ -55,24 +56,19 @@ def host_view() -> dict[str, object]:
 def links() -> dict[str, object]:
     """What lies between a GPU and a container on this host; arena_install.diagnosis.gpu judges it."""
     host = Path(HOST)
-    devices = (path.parent for path in Path("/sys/bus/pci/devices").glob("*/vendor") if _text(path).strip() == "0x10de")
+    devices = (
+        path.parent for path in Path("/sys/bus/pci/devices").glob("*/vendor") if gpu_view.text(path).strip() == "0x10de"
+    )
     specs = (path for folder in ("etc/cdi", "run/cdi") for path in (host / folder).glob("*"))
     containerd = (host / "etc/containerd/config.toml", *(host / "etc/containerd").glob("conf.d/*.toml"))
     return {
-        "pci": sum(_text(device / "class").startswith("0x03") for device in devices),
-        "module": _text(Path("/proc/driver/nvidia/version")).split("\n")[0],
+        "pci": sum(gpu_view.text(device / "class").startswith("0x03") for device in devices),
+        "module": gpu_view.text(Path("/proc/driver/nvidia/version")).split("\n")[0],
         "nodes": sorted(path.name for path in (host / "dev").glob("nvidia[0-9]*")),
-        "cdi": sorted(path.name for path in specs if "nvidia.com/gpu" in _text(path)),
-        "runtime": any("runtimes.nvidia" in _text(path) for path in containerd),
+        "cdi": sorted(path.name for path in specs if "nvidia.com/gpu" in gpu_view.text(path)),
+        "runtime": any("runtimes.nvidia" in gpu_view.text(path) for path in containerd),
         "plugin": any((host / "var/lib/kubelet/device-plugins").glob("nvidia-*.sock")),
     }
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""
 
 
 def assignments() -> tuple[list[dict[str, object]], str]:
@@ -89,7 +85,7 @@ def main() -> None:
     asked = 0.0
     while True:
         if time.monotonic() - asked > 5 or not nvml:
-            nvml, between, asked = host_view(), links(), time.monotonic()
+            nvml, between, asked = in_root(gpu_view.view), links(), time.monotonic()
         rows, error = assignments()
         now = {
             "nvml": nvml,

@@ -9,9 +9,8 @@
  *
  * Exit status: 0 done, 1 failed, 2 usage. */
 #define _GNU_SOURCE
-#include "state.h"
+#include "gpusim.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -20,7 +19,6 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #define MAX_LINES 512
@@ -28,7 +26,7 @@
 static char *lines[MAX_LINES];
 static int line_count, state_fd = -1;
 
-__attribute__((noreturn, format(printf, 2, 3))) static void fail(int status, const char *format, ...) {
+void fail(int status, const char *format, ...) {
     va_list arguments;
     va_start(arguments, format);
     fputs("gpusim: ", stderr);
@@ -113,68 +111,6 @@ static struct sim_state *write_lines(void) {
     return &state;
 }
 
-/* ---- device nodes ---- */
-
-static int node(const char *folder, const char *name, unsigned major_number, unsigned minor_number) {
-    char path[4096];
-    struct stat now;
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    dev_t wanted = makedev(major_number, minor_number);
-    if (!lstat(path, &now)) {
-        if (S_ISCHR(now.st_mode) && now.st_rdev == wanted) return chmod(path, 0666);
-        fail(1, "%s exists and is not the character device %u:%u: is a real driver installed?", path, major_number, minor_number);
-    }
-    mode_t old = umask(0);
-    int result = mknod(path, S_IFCHR | 0666, wanted);
-    umask(old);
-    if (result) fail(1, "cannot make %s: %s", path, strerror(errno));
-    printf("made %s\n", path);
-    return 0;
-}
-
-/* Remove a node of ours; one with other numbers is somebody else's. */
-static void unnode(const char *folder, const char *name, unsigned major_number, unsigned minor_number) {
-    char path[4096];
-    struct stat now;
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    if (!lstat(path, &now) && S_ISCHR(now.st_mode) && now.st_rdev == makedev(major_number, minor_number) && !unlink(path))
-        printf("removed %s\n", path);
-}
-
-/* 195 is NVIDIA's. Where a real driver holds it (a container host on a machine with GPUs) the nodes must not lead to
- * real hardware: 120 is reserved for local use. */
-static unsigned node_major(void) {
-    char line[128];
-    unsigned number = 195, seen;
-    FILE *file = fopen("/proc/devices", "re");
-    while (file && fgets(line, sizeof line, file))
-        if (sscanf(line, "%u", &seen) == 1 && seen == 195) number = 120;
-    if (file) fclose(file);
-    return number;
-}
-
-/* Minor numbers of what is not a GPU. The real nvidia-uvm has a major number of its own that the kernel hands out; any
- * such could be a live device here. */
-static const struct { const char *name; unsigned minor; } control[] = {
-    {"nvidiactl", 255}, {"nvidia-uvm", 253}, {"nvidia-uvm-tools", 252},
-};
-
-/* Nodes for the first `count` GPUs and the control devices; count < 0: none at all. */
-static void nodes(long long count) {
-    const char *folder = getenv("ARENA_GPUSIM_DEV");
-    char name[32];
-    unsigned number = node_major();
-    if (!folder || !*folder) folder = "/dev";
-    for (size_t i = 0; i < sizeof control / sizeof control[0]; i++)
-        if (count >= 0) node(folder, control[i].name, number, control[i].minor);
-        else unnode(folder, control[i].name, number, control[i].minor);
-    for (unsigned i = 0; i < SIM_MAX_GPUS; i++) {
-        snprintf(name, sizeof name, "nvidia%u", i);
-        if ((long long)i < count) node(folder, name, number, i);
-        else unnode(folder, name, number, i);
-    }
-}
-
 /* ---- commands ---- */
 
 /* A host's own seed: what systemd calls its machine id, and its name beside it (clones share the former). */
@@ -211,19 +147,23 @@ static int gpus_of(const char *text, int count, int *list) {
     return found;
 }
 
+/* The number of the newest XID in the lines. */
+static unsigned long long last_xid(void) {
+    unsigned long long last = 0, number;
+    for (int i = 0; i < line_count; i++)
+        if (!strncmp(lines[i], "xid.", 4) && (number = strtoull(lines[i] + 4, NULL, 10)) > last) last = number;
+    return last;
+}
+
 static void raise_xid(int gpu, const char *xid) {
     char key[32], value[64];
-    const char *last = NULL;
-    unsigned long long sequence = 0;
+    const char *oldest = NULL;
     int events = 0;
     for (int i = 0; i < line_count; i++)
-        if (!strncmp(lines[i], "xid.", 4)) {
-            unsigned long long number = strtoull(lines[i] + 4, NULL, 10);
-            if (number > sequence) sequence = number;
-            if (!events++) last = lines[i];
-        }
-    if (events == SIM_MAX_EVENTS) drop(last);
-    snprintf(key, sizeof key, "xid.%llu", sequence + 1);
+        if (!strncmp(lines[i], "xid.", 4) && !events++) oldest = lines[i];
+    unsigned long long sequence = last_xid() + 1;
+    if (events == SIM_MAX_EVENTS) drop(oldest);
+    snprintf(key, sizeof key, "xid.%llu", sequence);
     snprintf(value, sizeof value, "%d:%s", gpu, xid);
     put(key, value);
 }
@@ -257,11 +197,11 @@ static void set(int argc, char **argv) {
 }
 
 static void clear(int argc, char **argv) {
-    static const char *const kept[] = {"model", "uuid", "serial", "memory_mib", NULL};
+    static const char *const kept[] = {"model", "uuid", "serial", "vbios", "memory_mib", NULL};
     int list[SIM_MAX_GPUS], chosen;
     const char *count_text = value_of("count"), *which = "all";
     char prefix[80], key[80], value[120];
-    struct { char key[80], value[120]; } saved[4];
+    struct { char key[80], value[120]; } saved[5];
     for (int i = 0; i < argc; i++) {
         if (!strncmp(argv[i], "gpu=", 4)) which = argv[i] + 4;
         else if (strcmp(argv[i], "all")) fail(2, "clear takes gpu=N or all, not \"%s\"", argv[i]);
@@ -281,7 +221,10 @@ static void clear(int argc, char **argv) {
         drop(prefix);
         for (int s = 0; s < saves; s++) put(saved[s].key, saved[s].value);
     }
-    if (!strcmp(which, "all")) put("init", "ok");
+    if (!strcmp(which, "all")) {
+        put("init", "ok");
+        say_loaded();
+    }
     /* Past XIDs stay: they carry the numbering that waiting processes count by. */
 }
 
@@ -326,8 +269,11 @@ int main(int argc, char **argv) {
     if (!strcmp(verb, "set") && argc > 2) {
         read_lines(0);
         int before = value_of("count") ? atoi(value_of("count")) : 0;
+        unsigned long long known = last_xid();
         set(argc - 2, argv + 2);
         state = write_lines();
+        for (int i = 0; i < state->events; i++)
+            if (state->event[i].sequence > known) say_xid(&state->event[i]);
         if (state->count != before && !getenv("ARENA_GPUSIM_STATE") && !geteuid()) nodes(state->count);
         return 0;
     }

@@ -59,7 +59,7 @@ static void value(const char *field, unsigned index, nvmlDevice_t device, char *
 }
 
 static void table_row(unsigned index, nvmlDevice_t device) {
-    char name[96], bus[96], ecc[96], heat[96], draw[96], limit[96], used[96], total[96], busy[96], mig[96], text[64];
+    char name[96], bus[96], ecc[96], heat[96], draw[96], limit[96], used[96], total[96], busy[96], mig[96], on[96], text[64];
     value("name", index, device, name, sizeof name);
     value("pci.bus_id", index, device, bus, sizeof bus);
     value("ecc.errors.uncorrected.volatile.total", index, device, ecc, sizeof ecc);
@@ -70,7 +70,9 @@ static void table_row(unsigned index, nvmlDevice_t device) {
     value("memory.total", index, device, total, sizeof total);
     value("utilization.gpu", index, device, busy, sizeof busy);
     value("mig.mode.current", index, device, mig, sizeof mig);
-    printf("| %3u  %-30.30s On  |   %-16.16s Off | %20.20s |\n", index, name, bus, *ecc == '[' ? "N/A" : ecc);
+    value("persistence_mode", index, device, on, sizeof on);
+    printf("| %3u  %-30.30s %-3s |   %-16.16s Off | %20.20s |\n", index, name, *on == 'E' ? "On" : "Off", bus,
+           *ecc == '[' ? "N/A" : ecc);
     snprintf(text, sizeof text, "%.0fW / %.0fW", atof(draw), atof(limit));
     printf("| N/A  %3.3sC   P0 %24.24s | ", heat, text);
     snprintf(text, sizeof text, "%.10sMiB / %.10sMiB", used, total);
@@ -79,13 +81,29 @@ static void table_row(unsigned index, nvmlDevice_t device) {
     rule("+-----------------------------------------+------------------------+----------------------+");
 }
 
-static void table_foot(void) {
+/* The process that uses a GPU; 0 if none does. */
+static int process_of(nvmlDevice_t device, nvmlProcess_t *row) {
+    unsigned one = 1;
+    return device && !nvmlDeviceGetComputeRunningProcesses_v3(device, &one, row) && one;
+}
+
+static void table_foot(unsigned count) {
+    nvmlProcess_t row;
+    nvmlDevice_t device;
+    char text[160];
+    int found = 0;
     putchar('\n');
     rule("+-----------------------------------------------------------------------------------------+");
     line("Processes:");
     line(" GPU   GI   CI              PID   Type   Process name                        GPU Memory");
     rule("|=========================================================================================|");
-    line(" No running processes found");
+    for (unsigned i = 0; i < count; i++) {
+        if (nvmlDeviceGetHandleByIndex_v2(i, &device) || !process_of(device, &row)) continue;
+        snprintf(text, sizeof text, "%4u   N/A  N/A %16u      C   simulated %41lluMiB", i, row.pid, row.used >> 20);
+        line(text);
+        found++;
+    }
+    if (!found) line(" No running processes found");
     rule("+-----------------------------------------------------------------------------------------+");
 }
 
@@ -130,7 +148,13 @@ static void full_row(unsigned index, nvmlDevice_t device) {
         if (!strcmp(rows[i].field, "temperature.gpu")) strcat(text, " C");
         say(rows[i].depth, rows[i].label, !strcmp(text, "[N/A]") ? "N/A" : text);
     }
-    puts("    Processes                             : None");
+    nvmlProcess_t row;
+    if (!process_of(device, &row)) { say(1, "Processes", "None"); return; }
+    puts("    Processes");
+    snprintf(text, sizeof text, "%u", row.pid);
+    say(2, "Process ID", text);
+    snprintf(text, sizeof text, "%llu MiB", row.used >> 20);
+    say(2, "Used GPU Memory", text);
 }
 
 static void full_head(unsigned count) {
@@ -216,9 +240,9 @@ static char *argument(int argc, char **argv, int *at, const char *longer, const 
 
 int main(int argc, char **argv) {
     enum mode mode = TABLE;
-    int formatted = 0, shown = 0, lost = 0;
+    int formatted = 0, shown = 0, status = 0;
     unsigned count = 0;
-    char *text, driver[96], library[96];
+    char *text, driver[96], library[96], bus[96];
     for (int i = 1; i < argc; i++) {
         if (!strcmp(argv[i], "-h") || !strcmp(argv[i], "--help")) { help(); return 0; }
         if (!strcmp(argv[i], "--help-query-gpu")) { smi_help_fields(stdout); return 0; }
@@ -252,14 +276,21 @@ int main(int argc, char **argv) {
         nvmlReturn_t result = nvmlDeviceGetHandleByIndex_v2(i, &device);
         if (!wanted(i, result ? NULL : device)) continue;
         shown++;
-        if (result) { smi_say_lost(i, result); lost = (int)result; continue; }
+        if (result) { smi_say_lost(i, result); status = (int)result; continue; }
         if (mode == TABLE) table_row(i, device);
         if (mode == LIST) list_row(i, device);
         if (mode == FULL) full_row(i, device);
         if (mode == QUERY) query_row(i, count, device);
     }
     if (!shown) { puts("No devices were found"); nvmlShutdown(); return 6; }
-    if (mode == TABLE && !only) table_foot();
+    if (mode == TABLE && !only) table_foot(count);
+    for (unsigned i = 0; i < count; i++) {
+        nvmlDevice_t device;
+        if (nvmlDeviceGetHandleByIndex_v2(i, &device) || nvmlDeviceValidateInforom(device) != NVML_CORRUPTED_INFOROM) continue;
+        if (smi_field("pci.bus_id", i, count, device, 1, bus, sizeof bus)) continue;
+        printf("WARNING: infoROM is corrupted at gpu %s\n", bus);
+        if (!status) status = NVML_CORRUPTED_INFOROM;
+    }
     nvmlShutdown();
-    return lost;
+    return status;
 }

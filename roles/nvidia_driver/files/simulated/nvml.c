@@ -19,10 +19,6 @@ static struct stat seen;                /* of the file when `current` was read *
 static int settled;                     /* the file was old enough then that a later write must show in its times */
 static struct nvml_device devices[SIM_MAX_GPUS];
 
-static const unsigned buses[SIM_MAX_GPUS] = {0x07, 0x0f, 0x47, 0x4e, 0x87, 0x90, 0xb7, 0xbd,
-                                             0xc1, 0xc4, 0xc8, 0xcb, 0xd1, 0xd4, 0xd8, 0xdb};
-
-unsigned core_bus(int minor) { return buses[minor]; }
 nvmlDevice_t core_handle(int minor) { return &devices[minor]; }
 
 /* Re-read the state when its file changed. Call with the lock held. 0, or -1 if there never was a readable state. */
@@ -252,7 +248,7 @@ static int same_serial(const struct sim_state *state, int minor, const char *wan
 static int same_bus(const struct sim_state *state, int minor, const char *wanted) {
     unsigned domain, bus, device;
     (void)state;
-    return sscanf(wanted, "%x:%x:%x", &domain, &bus, &device) == 3 && !domain && !device && bus == buses[minor];
+    return sscanf(wanted, "%x:%x:%x", &domain, &bus, &device) == 3 && !domain && !device && bus == sim_bus(minor);
 }
 
 API nvmlReturn_t nvmlDeviceGetHandleByUUID(const char *uuid, nvmlDevice_t *out) { return find(uuid, same_uuid, out); }

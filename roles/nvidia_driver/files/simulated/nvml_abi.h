@@ -32,6 +32,8 @@ typedef struct { unsigned max, high, partial, low, none; } nvmlRowHistogram_t;
 typedef struct { unsigned version; int sensor, temperature; } nvmlTemperature_t;
 typedef struct { unsigned version; int margin; } nvmlMargin_t;
 typedef struct { unsigned version; char branch[80]; } nvmlBranch_t;
+typedef struct { unsigned pid; unsigned long long used; } nvmlProcess_v1_t;
+typedef struct { unsigned pid; unsigned long long used; unsigned gpu_instance, compute_instance; } nvmlProcess_t;
 
 typedef struct {
     nvmlDevice_t device;

@@ -19,6 +19,5 @@ nvmlReturn_t core_identity(nvmlDevice_t device, struct sim_gpu *gpu);
 nvmlReturn_t core_state(struct sim_state *state);
 
 nvmlDevice_t core_handle(int minor);
-unsigned core_bus(int minor);  /* PCI bus number */
 
 #endif

@@ -9,7 +9,7 @@ enum { CORRECTED = 0, UNCORRECTED = 1, DEVICE_MEMORY = 2 };
 
 static nvmlReturn_t ecc_gpu(nvmlDevice_t device, struct sim_gpu *gpu) {
     nvmlReturn_t result = core_device(device, gpu);
-    return result ? result : gpu->model->ecc ? NVML_SUCCESS : NVML_NOT_SUPPORTED;
+    return result ? result : gpu->model->ecc && gpu->ecc ? NVML_SUCCESS : NVML_NOT_SUPPORTED;
 }
 
 /* Volatile (since boot) and aggregate counters are one number here. */
@@ -37,7 +37,7 @@ API nvmlReturn_t nvmlDeviceGetDetailedEccErrors(nvmlDevice_t device, int kind, i
     return nvmlDeviceGetTotalEccErrors(device, kind, counter, &out[2]);
 }
 
-/* GPUs from Ampere on remap rows; older ones retire pages, which is not simulated. */
+/* GPUs from Ampere on remap rows; older ones retire pages. */
 static nvmlReturn_t remapping_gpu(nvmlDevice_t device, struct sim_gpu *gpu) {
     nvmlReturn_t result = ecc_gpu(device, gpu);
     return result ? result : gpu->model->architecture >= 7 ? NVML_SUCCESS : NVML_NOT_SUPPORTED;
@@ -52,6 +52,23 @@ API nvmlReturn_t nvmlDeviceGetRemappedRows(nvmlDevice_t device, unsigned *correc
     *correctable = (unsigned)gpu.remapped_correctable, *uncorrectable = (unsigned)gpu.remapped_uncorrectable;
     *pending = (unsigned)gpu.remap_pending, *failure = (unsigned)gpu.remap_failure;
     return NVML_SUCCESS;
+}
+
+API nvmlReturn_t nvmlDeviceGetRetiredPagesPendingStatus(nvmlDevice_t device, unsigned *out) {
+    struct sim_gpu gpu;
+    nvmlReturn_t result = ecc_gpu(device, &gpu);
+    if (result) return result;
+    if (gpu.model->architecture >= 7) return NVML_NOT_SUPPORTED;
+    if (!out) return NVML_INVALID_ARGUMENT;
+    *out = (unsigned)gpu.retired_pending;
+    return NVML_SUCCESS;
+}
+
+/* What nvidia-smi's exit code 14 stands for. */
+API nvmlReturn_t nvmlDeviceValidateInforom(nvmlDevice_t device) {
+    struct sim_gpu gpu;
+    nvmlReturn_t result = core_device(device, &gpu);
+    return result ? result : gpu.inforom_corrupted ? NVML_CORRUPTED_INFOROM : NVML_SUCCESS;
 }
 
 API nvmlReturn_t nvmlDeviceGetRowRemapperHistogram(nvmlDevice_t device, nvmlRowHistogram_t *out) {
@@ -70,7 +87,7 @@ API nvmlReturn_t nvmlDeviceGetRowRemapperHistogram(nvmlDevice_t device, nvmlRowH
 /* One field by NVML's field number; the number's meaning is in the comment of each case. */
 static nvmlReturn_t field_value(const struct sim_gpu *gpu, unsigned field, long long *out) {
     switch (field) {
-    case 1: *out = 1; break;                                                            /* ECC on */
+    case 1: *out = gpu->ecc; break;                                                     /* ECC on */
     case 3: case 5: *out = gpu->ecc_corrected; break;                                   /* single-bit, volatile, aggregate */
     case 4: case 6: *out = gpu->ecc_uncorrected; break;                                 /* double-bit */
     case 142: *out = gpu->remapped_correctable; break;
@@ -83,7 +100,7 @@ static nvmlReturn_t field_value(const struct sim_gpu *gpu, unsigned field, long 
     case 190: *out = gpu->power_limit_w * 1000; break;                                  /* current limit */
     default: return NVML_NOT_SUPPORTED;
     }
-    return field <= 6 && !gpu->model->ecc ? NVML_NOT_SUPPORTED : NVML_SUCCESS;
+    return field <= 6 && !(gpu->model->ecc && (gpu->ecc || field == 1)) ? NVML_NOT_SUPPORTED : NVML_SUCCESS;
 }
 
 API nvmlReturn_t nvmlDeviceGetFieldValues(nvmlDevice_t device, int count, nvmlField_t *fields) {

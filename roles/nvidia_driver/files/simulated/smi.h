@@ -35,6 +35,9 @@
     CALL(nvmlDeviceGetEccMode, (nvmlDevice_t, unsigned *, unsigned *)) \
     CALL(nvmlDeviceGetMigMode, (nvmlDevice_t, unsigned *, unsigned *)) \
     CALL(nvmlDeviceGetRemappedRows, (nvmlDevice_t, unsigned *, unsigned *, unsigned *, unsigned *)) \
+    CALL(nvmlDeviceGetRetiredPagesPendingStatus, (nvmlDevice_t, unsigned *)) \
+    CALL(nvmlDeviceValidateInforom, (nvmlDevice_t)) \
+    CALL(nvmlDeviceGetComputeRunningProcesses_v3, (nvmlDevice_t, unsigned *, nvmlProcess_t *)) \
     CALL(nvmlDeviceGetPersistenceMode, (nvmlDevice_t, unsigned *)) \
     CALL(nvmlDeviceGetComputeMode, (nvmlDevice_t, unsigned *)) \
     CALL(nvmlDeviceGetCudaComputeCapability, (nvmlDevice_t, int *, int *)) \

@@ -8,7 +8,7 @@
 enum ask { A_TIME, A_DRIVER, A_COUNT, A_INDEX, A_NAME, A_UUID, A_SERIAL, A_MINOR, A_BUS, A_PCI_BUS, A_PCI_DOMAIN,
            A_PCI_ID, A_VBIOS, A_MEMORY, A_GPU_BUSY, A_MEMORY_BUSY, A_HEAT, A_POWER, A_LIMIT, A_DEFAULT_LIMIT, A_MIN_LIMIT,
            A_MAX_LIMIT, A_CLOCK, A_MAX_CLOCK, A_REASONS, A_REASON, A_ECC, A_ECC_MODE, A_MIG, A_REMAP, A_PERSISTENCE,
-           A_COMPUTE_MODE, A_CAPABILITY, A_PSTATE, A_LINK, A_NONE };
+           A_COMPUTE_MODE, A_CAPABILITY, A_PSTATE, A_LINK, A_RETIRED, A_NONE };
 
 struct field { const char *name, *unit; enum ask ask; int which; };
 
@@ -44,7 +44,7 @@ static const struct field fields[] = {
     {"ecc.errors.corrected.volatile.dram", "", A_ECC, 0}, {"ecc.errors.uncorrected.volatile.dram", "", A_ECC, 1},
     {"remapped_rows.correctable", "", A_REMAP, 0}, {"remapped_rows.uncorrectable", "", A_REMAP, 1},
     {"remapped_rows.pending", "", A_REMAP, 2}, {"remapped_rows.failure", "", A_REMAP, 3},
-    {"retired_pages.pending", "", A_NONE, 0}, {"mig.mode.current", "", A_MIG, 0}, {"mig.mode.pending", "", A_MIG, 1},
+    {"retired_pages.pending", "", A_RETIRED, 0}, {"mig.mode.current", "", A_MIG, 0}, {"mig.mode.pending", "", A_MIG, 1},
     {"persistence_mode", "", A_PERSISTENCE, 0}, {"compute_mode", "", A_COMPUTE_MODE, 0}, {"compute_cap", "", A_CAPABILITY, 0},
     {"pstate", "", A_PSTATE, 0}, {"fan.speed", "%", A_NONE, 0}, {"pcie.link.gen.current", "", A_LINK, 0},
     {"pcie.link.gen.max", "", A_LINK, 1}, {"pcie.link.width.current", "", A_LINK, 2}, {"pcie.link.width.max", "", A_LINK, 3},
@@ -98,6 +98,7 @@ static nvmlReturn_t number(const struct field *field, nvmlDevice_t device, long 
     case A_ECC_MODE: result = nvmlDeviceGetEccMode(device, &a, &b); a = field->which ? b : a; break;
     case A_MIG: result = nvmlDeviceGetMigMode(device, &a, &b); a = field->which ? b : a; break;
     case A_REMAP: if ((result = nvmlDeviceGetRemappedRows(device, &rows[0], &rows[1], &rows[2], &rows[3])) == 0) a = rows[field->which]; break;
+    case A_RETIRED: result = nvmlDeviceGetRetiredPagesPendingStatus(device, &a); break;
     case A_PERSISTENCE: result = nvmlDeviceGetPersistenceMode(device, &a); break;
     case A_COMPUTE_MODE: result = nvmlDeviceGetComputeMode(device, &a); break;
     case A_LINK:
@@ -166,6 +167,7 @@ int smi_field(const char *name, unsigned index, unsigned count, nvmlDevice_t dev
     case A_REASON: snprintf(out, size, "%s", value & field->which ? "Active" : "Not Active"); break;
     case A_ECC_MODE: case A_MIG: case A_PERSISTENCE: snprintf(out, size, "%s", value ? "Enabled" : "Disabled"); break;
     case A_COMPUTE_MODE: snprintf(out, size, "Default"); break;
+    case A_RETIRED: snprintf(out, size, "%s", value ? "Yes" : "No"); break;
     case A_REMAP:
         if (field->which >= 2) { snprintf(out, size, "%s", value ? "Yes" : "No"); break; }
         /* fall through */

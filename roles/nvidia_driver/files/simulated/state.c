@@ -51,6 +51,7 @@ const struct sim_field sim_gpu_fields[] = {
     P("model", name, SIM_TEXT, 0, 0),
     P("uuid", uuid, SIM_TEXT, 0, 0),
     P("serial", serial, SIM_TEXT, 0, 0),
+    P("vbios", vbios, SIM_TEXT, 0, 0),
     P("memory_mib", memory_mib, SIM_NUMBER, 1, 16777216),
     P("memory_used_mib", memory_used_mib, SIM_NUMBER, 0, 16777216),
     P("temperature", temperature, SIM_NUMBER, 0, 200),
@@ -58,13 +59,20 @@ const struct sim_field sim_gpu_fields[] = {
     P("power_limit_w", power_limit_w, SIM_NUMBER, 0, 5000),
     P("utilization", utilization, SIM_NUMBER, 0, 100),
     P("fault", fault, SIM_FAULT, 0, 0),
+    P("inforom_corrupted", inforom_corrupted, SIM_NUMBER, 0, 1),
+    P("ecc", ecc, SIM_NUMBER, 0, 1),
     P("ecc_corrected", ecc_corrected, SIM_NUMBER, 0, LLONG_MAX),
     P("ecc_uncorrected", ecc_uncorrected, SIM_NUMBER, 0, LLONG_MAX),
     P("remapped_correctable", remapped_correctable, SIM_NUMBER, 0, 512),
     P("remapped_uncorrectable", remapped_uncorrectable, SIM_NUMBER, 0, 512),
     P("remap_pending", remap_pending, SIM_NUMBER, 0, 1),
     P("remap_failure", remap_failure, SIM_NUMBER, 0, 1),
+    P("retired_pending", retired_pending, SIM_NUMBER, 0, 1),
     P("throttle", throttle, SIM_THROTTLE, 0, 0),
+    P("persistence", persistence, SIM_NUMBER, 0, 1),
+    P("nvlink_down", nvlink_down, SIM_NUMBER, 0, 18),
+    P("nvlink_errors", nvlink_errors, SIM_NUMBER, 0, LLONG_MAX),
+    P("process", process, SIM_NUMBER, 0, 4194304),
     {NULL, SIM_TEXT, 0, 0, 0, 0},
 };
 
@@ -126,6 +134,12 @@ static int assign(const struct sim_field *field, void *base, const char *value, 
     return 0;
 }
 
+unsigned sim_bus(int minor) {
+    static const unsigned buses[SIM_MAX_GPUS] = {0x07, 0x0f, 0x47, 0x4e, 0x87, 0x90, 0xb7, 0xbd,
+                                                 0xc1, 0xc4, 0xc8, 0xcb, 0xd1, 0xd4, 0xd8, 0xdb};
+    return buses[minor];
+}
+
 static unsigned long long fnv(const char *text, unsigned long long hash) {
     for (; *text; text++) hash = (hash ^ (unsigned char)*text) * 1099511628211ULL;
     hash = (hash ^ (hash >> 30)) * 0xbf58476d1ce4e5b9ULL;  /* mix: near texts must not give near numbers */
@@ -160,6 +174,9 @@ static void defaults(struct sim_state *state) {
         gpu->power_w = gpu->model->idle_w;
         gpu->power_limit_w = gpu->model->limit_w;
         gpu->throttle = 1;  /* idle */
+        gpu->ecc = gpu->model->ecc;
+        gpu->persistence = 1;
+        strcpy(gpu->vbios, "00.00.00.00.00");
     }
 }
 

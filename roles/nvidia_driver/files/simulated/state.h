@@ -15,16 +15,23 @@
 #define SIM_STATE_FILE "/var/lib/arena-gpusim/state"
 
 struct sim_gpu {
-    char name[96], uuid[96], serial[32];
+    char name[96], uuid[96], serial[32], vbios[32];
     const struct sim_model *model;          /* figures that the state does not override */
     long long memory_mib, memory_used_mib;
     long long temperature;                  /* degrees Celsius */
     long long power_w, power_limit_w;
     long long utilization;                  /* percent */
     long long fault;                        /* what a handle answers with: an NVML return code, 0 when healthy */
+    long long inforom_corrupted;
+    long long ecc;                          /* whether memory errors are corrected and counted */
     long long ecc_corrected, ecc_uncorrected;
     long long remapped_correctable, remapped_uncorrectable, remap_pending, remap_failure;
+    long long retired_pending;              /* pages to retire at the next reset, on GPUs that do not remap rows */
     long long throttle;                     /* NVML's bit mask of clock event reasons */
+    long long persistence;                  /* the driver stays loaded when nobody uses the GPU */
+    long long nvlink_down;                  /* how many of the model's links are inactive */
+    long long nvlink_errors;                /* CRC errors on each link */
+    long long process;                      /* id of the one process that uses the GPU, 0: none */
 };
 
 struct sim_event { unsigned long long sequence, xid; int gpu; };
@@ -63,6 +70,9 @@ int sim_node(const char *name);
 
 /* The version in this library's own file name (libX.so.580.95.05), else the one it was built with. */
 const char *sim_library_version(void);
+
+/* PCI bus number of a GPU. */
+unsigned sim_bus(int minor);
 
 /* Names for numbers: the faults and throttle reasons of the state file. */
 struct sim_name { const char *name; long long value; };
