@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import yaml
 
+from arena_install import fastyaml
 from arena_install.errors import UnreachableError
 from arena_install.inventory.cluster import Host
 
@@ -30,7 +31,7 @@ def reachable(kubeconfig: Path, through: Host) -> Iterator[Path]:
 
     Raises UnreachableError when neither way works.
     """
-    config = yaml.safe_load(kubeconfig.read_text())
+    config = fastyaml.load(kubeconfig.read_text())
     server = urlsplit(config["clusters"][0]["cluster"]["server"])
     host, port = server.hostname or "", server.port or 443
     if _answers(host, port):

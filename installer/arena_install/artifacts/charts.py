@@ -19,13 +19,13 @@ from typing import Any
 
 import yaml
 
+from arena_install import fastyaml
 from arena_install.errors import ConfigError, StepError
 
 #: Helm ignores these in a chart folder anyway; a checkout's leftovers must not change a digest.
 _IGNORED_NAMES = frozenset({".helmignore", ".git", ".gitignore", ".DS_Store"})
 _SUFFIXES_IGNORED = (".swp", ".bak", ".tmp", ".orig", "~", ".gotmpl")
 
-_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 #: Lays values over the objects: whole objects are dropped, merged or added; in a pod's containers, lists that name
@@ -104,7 +104,7 @@ def pack_chart(folder: Path, *, version: str = "") -> PackedChart:
     crds: list[dict[str, Any]] = []
     for name, data in sorted(content.items()):
         if name.startswith("crds/") and name.endswith((".yaml", ".yml", ".json")):
-            crds += [document for document in yaml.load_all(data, Loader=_LOADER) if document]
+            crds += list(fastyaml.load_all(data))
     name = metadata["name"]
     return PackedChart(name, str(metadata["version"]), _archive(name, content), dump_stream(crds))
 
@@ -176,7 +176,7 @@ def load_stream(data: bytes) -> list[dict[str, Any]]:
         try:
             documents.append(json.loads(text))
         except ValueError:
-            documents += [document for document in yaml.load_all(text, Loader=_LOADER) if document]
+            documents += list(fastyaml.load_all(text))
     return [document for document in documents if isinstance(document, dict)]
 
 
@@ -200,12 +200,12 @@ def _kustomize(folder: Path, kubectl: Path) -> Iterator[dict[str, Any]]:
             why=why.decode(errors="replace") if why else str(error),
             fix=f"run `kubectl kustomize {folder}` for the whole output",
         ) from error
-    yield from (document for document in yaml.load_all(done.stdout, Loader=_LOADER) if document)
+    yield from fastyaml.load_all(done.stdout)
 
 
 def _load_metadata(file: Path) -> dict[str, Any]:
     try:
-        metadata = yaml.load(file.read_bytes(), Loader=_LOADER)
+        metadata = fastyaml.load(file.read_bytes())
     except yaml.YAMLError as error:
         raise ConfigError("Chart.yaml is not YAML", where=str(file), why=str(error)) from error
     if not isinstance(metadata, dict) or not {"name", "version"} <= metadata.keys():

@@ -103,7 +103,7 @@ def tell_plan(plan: Plan, settings: Settings | None, *, as_json: bool) -> None:
 
 
 def tell_report(report: Report, folder: Path) -> None:
-    from arena_install.verify import render_terminal
+    from arena_install.verify.formats.terminal import render as render_terminal
 
     render_terminal(report, console, folder)
 

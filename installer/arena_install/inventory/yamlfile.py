@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
+from arena_install import fastyaml
 from arena_install.errors import ArenaError, ConfigError
 from arena_install.inventory.source import Source, read_text
 
 KeyPath = tuple[str | int, ...]
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass
@@ -48,7 +48,7 @@ def read(path: Path, kind: str) -> Document:
 def compose(label: str, text: str) -> yaml.Node | None:
     """The node tree, or ConfigError with the line of the first syntax error."""
     try:
-        loader = _Loader(text)
+        loader = fastyaml.LOADER(text)
         try:
             node: yaml.Node | None = loader.get_single_node()
         finally:

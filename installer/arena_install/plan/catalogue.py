@@ -12,8 +12,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
+from arena_install import fastyaml
 from arena_install.errors import ConfigError
 
 #: Parts of a role that change what `main.yml` leaves on a host. reset.yml, tests and docs do not.
@@ -52,7 +51,7 @@ def load_roles(folder: Path) -> tuple[Role, ...]:
     """Read every role with a component.yaml under `folder`, needs first. Raises ConfigError on a bad row."""
     roles: dict[str, Role] = {}
     for path in sorted(folder.glob("*/component.yaml")):
-        row = yaml.safe_load(path.read_text())
+        row = fastyaml.load(path.read_text())
         roles[path.parent.name] = _role(path, row)
     for role in roles.values():
         for need in role.needs:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from arena_install import fastyaml
 from arena_install.errors import ConfigError
 
 PodSecurity = Literal["privileged", "baseline", "restricted"]
@@ -100,7 +101,7 @@ def load(folder: Path) -> Component:
     """Read and check one component folder. Raises ConfigError with file:line."""
     file = folder / FILE
     try:
-        data = yaml.safe_load(file.read_text())
+        data = fastyaml.load(file.read_text())
     except OSError as error:
         raise ConfigError("this component has no row", where=str(file), why=str(error.strerror)) from error
     except yaml.MarkedYAMLError as error:
@@ -139,5 +140,5 @@ def line_of(file: Path, key: str, item: str = "") -> int:
 
 @cache
 def _top_level(file: Path) -> tuple[tuple[Any, Any], ...]:
-    root = yaml.compose(file.read_text(), Loader=yaml.SafeLoader)
+    root = yaml.compose(file.read_text(), Loader=fastyaml.LOADER)
     return tuple(root.value) if isinstance(root, yaml.MappingNode) else ()

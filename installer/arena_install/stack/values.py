@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from arena_install import fastyaml
 from arena_install.artifacts.charts import load_stream
 from arena_install.errors import ConfigError, StepError
 from arena_install.inventory.cluster import Cluster
@@ -125,7 +126,7 @@ def _documents(component: Component, name: str, cluster: Cluster) -> list[dict[s
     context = {"config": cluster.config, "cluster": cluster, "component": component}
     try:
         text = environment.from_string(file.read_text()).render(context)
-        return [document for document in yaml.safe_load_all(text) if document]
+        return list(fastyaml.load_all(text))
     except jinja2.TemplateSyntaxError as error:
         raise ConfigError("the template is broken", where=f"{file}:{error.lineno}", why=str(error.message)) from error
     except jinja2.UndefinedError as error:
@@ -155,7 +156,7 @@ def _chart_version(archive: bytes, path: Path) -> str:
             for member in tar:
                 top = member.name.count("/") == 1 and member.name.endswith("/Chart.yaml")
                 if top and (file := tar.extractfile(member)):
-                    return str(yaml.safe_load(file.read())["version"])
+                    return str(fastyaml.load(file.read())["version"])
     except (tarfile.TarError, OSError, yaml.YAMLError, KeyError, TypeError):
         pass
     raise StepError("this is no packed chart", where=str(path), fix="delete the file and run `arena-install up` again")

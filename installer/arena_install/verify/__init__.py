@@ -4,7 +4,6 @@ A check says what it expected, what it observed, why it differs and what mends i
 lives in namespaces of the run's own, and is gone afterwards however the run ends.
 """
 
-from arena_install.verify.formats.terminal import render as render_terminal
 from arena_install.verify.model import SUITES, Check, Environment, Node, Outcome, Report, Result
 from arena_install.verify.run import images_for, run, suites_for
 
@@ -17,7 +16,6 @@ __all__ = [
     "Report",
     "Result",
     "images_for",
-    "render_terminal",
     "run",
     "suites_for",
 ]

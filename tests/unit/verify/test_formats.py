@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from arena_install.verify import Report, formats, render_terminal
+from arena_install.verify import Report, formats
 from arena_install.verify.formats import ctrf, curve, html, junit, manifest
+from arena_install.verify.formats.terminal import render as render_terminal
 
 
 @pytest.fixture
