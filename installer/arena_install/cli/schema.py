@@ -10,18 +10,26 @@ import typer
 
 def schema(
     what: Annotated[
-        str, typer.Argument(help="config: JSON schema of cluster.yaml. commands: verbs, options, exit codes.")
+        str,
+        typer.Argument(
+            help="config: schema of cluster.yaml. commands: verbs, options, exit codes. checks: what verify can prove."
+        ),
     ] = "commands",
+    markdown: Annotated[bool, typer.Option("--markdown", help="checks as a page for people.")] = False,
 ) -> None:
-    """Print the JSON schema of cluster.yaml, or the commands with their options and exit codes."""
+    """Print the JSON schema of cluster.yaml, the commands with their options and exit codes, or every check."""
     if what == "config":
         from arena_install.inventory import config_schema
 
         typer.echo(json.dumps(config_schema(), indent=2))
     elif what == "commands":
         typer.echo(json.dumps(_commands(), indent=2))
+    elif what == "checks":
+        from arena_install.verify import catalogue
+
+        typer.echo(catalogue.markdown() if markdown else json.dumps(catalogue.rows(), indent=2), nl=not markdown)
     else:
-        raise typer.BadParameter(f"{what!r} is neither config nor commands", param_hint="what")
+        raise typer.BadParameter(f"{what!r} is none of config, commands, checks", param_hint="what")
 
 
 def _commands() -> dict[str, Any]:

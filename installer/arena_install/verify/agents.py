@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
-from arena_install.errors import ArenaError
+from arena_install.errors import ArenaError, TimedOutError
 from arena_install.verify import pods
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import Object, namespaced
@@ -89,9 +89,24 @@ class Agents:
         nodes = [str(node["metadata"]["name"]) for node in self._session.nodes()]
         names = {node: f"agent-{kind}-{i}" for i, node in enumerate(nodes)}
         pods.create(ctx, namespace, [make(ctx, name, node, payload) for node, name in names.items()])
-        what = "pods running, one on each node"
-        up = pods.wait_for(ctx, namespace, list(names.values()), pods.running, what)
+        try:
+            up = pods.wait_for(ctx, namespace, list(names.values()), pods.running, "pods running, one on each node")
+        except TimedOutError as error:
+            raise _explained(ctx, namespace, names) or error from None
         return {node: up[name] for node, name in names.items()}
+
+
+def _explained(ctx: Context, namespace: str, names: dict[str, str]) -> CheckFailed | None:
+    """Why a pod did not get on in time, by the last warning about it; None where nobody said anything."""
+    said: dict[str, str] = {}
+    for event in ctx.kube.items(namespaced("events", namespace)):
+        if event.get("type") == "Warning":
+            said[str(event["involvedObject"].get("name"))] = str(event.get("message"))
+    for node, name in names.items():
+        if name in said:
+            fix = f"on host {node}: journalctl -u kubelet -n 50; arena-install doctor names the broken link"
+            return CheckFailed(f"pod {name} on node {node} did not start in time", cause=said[name], fix=fix)
+    return None
 
 
 def address(pod: Object) -> str:

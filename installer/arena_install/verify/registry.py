@@ -72,10 +72,13 @@ def check(
 
 
 def load() -> dict[str, Check]:
-    """Every check that the program has, by id, in the order of the reports: suite by suite, whoever imported first."""
+    """Every check that the program has, by id, in the order of the reports: suite by suite, module by module."""
     for module in _MODULES:
         importlib.import_module(f"arena_install.verify.checks.{module}")
-    return {check.id: check for check in sorted(CHECKS.values(), key=lambda check: SUITES.index(check.suite))}
+    modules = {f"arena_install.verify.checks.{module}": i for i, module in enumerate(_MODULES)}
+    # a module that another one needs is imported before its turn
+    ordered = sorted(CHECKS.values(), key=lambda check: (SUITES.index(check.suite), modules[check.run.__module__]))
+    return {check.id: check for check in ordered}
 
 
 def reading(checks: Sequence[Check]) -> list[Check]:

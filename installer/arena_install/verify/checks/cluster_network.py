@@ -27,7 +27,7 @@ _SLOW = 1000  # ms; a quiet cluster stays below 100, a resolver gives up after 5
     proves="each node takes a pod without rights, has its image, and gives it an address in the node's pod network",
     severity="critical",
     needs=("cluster.nodes-ready",),
-    timeout=120,
+    timeout=90,
     writes=True,
 )
 def start(ctx: Context) -> Outcome:

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from arena_install.probe.across import is_node
 from arena_install.probe.facts import Finding, HostFacts
 from arena_install.verify.context import Context
-from arena_install.verify.model import Outcome, failed, passed
+from arena_install.verify.model import Outcome, failed, passed, skipped
 from arena_install.verify.registry import check
 
 REACHED = "host.reached"
@@ -304,11 +304,13 @@ def odd(group: str, rows: dict[str, dict[str, str]]) -> list[Finding]:
     "One NVIDIA driver, and it works",
     proves="GPU hosts have their driver from one source only, without nouveau, and it sees every GPU of the PCI bus",
     required=False,
-    needs=(REACHED, "fact:gpu"),
+    needs=(REACHED,),
     timeout=30,
 )
 def driver(ctx: Context) -> Outcome:
     gpu = {host.name for host in ctx.session.hosts.cluster.group("gpu")}
+    if not gpu:
+        return skipped("no host is in group gpu", fix="add the GPU hosts to group [gpu] of the inventory")
     rows = {name: host.drivers for name, host in ctx.session.hosts.reached(ctx).items() if name in gpu}
     names = (
         "driver-twice",

@@ -8,7 +8,7 @@ from arena_install.probe.facts import Finding, HostFacts
 from arena_install.verify.checks.host import REACHED, finding, nodes, told
 from arena_install.verify.context import Context
 from arena_install.verify.kube import Object
-from arena_install.verify.model import Outcome
+from arena_install.verify.model import Outcome, skipped
 from arena_install.verify.registry import check
 
 _CONFIG = "/etc/containerd/config.toml"
@@ -62,12 +62,17 @@ def containerd_problems(name: str, host: HostFacts, gpu: bool) -> list[Finding]:
 @check(
     "host.programs",
     "Programs are the locked ones",
-    proves="kubelet, kubeadm and kubectl on every node are, by sha256, the files of the resolved lock",
-    needs=(REACHED, "fact:lock"),
+    proves="kubelet, and kubeadm and kubectl where they are, have the sha256 of the resolved lock on every node",
+    needs=(REACHED,),
     timeout=30,
 )
 def programs(ctx: Context) -> Outcome:
-    files: dict[str, Any] = dict(getattr(ctx.session.resolved, "files", None) or {})
+    if ctx.session.resolved is None:
+        return skipped(
+            "the resolved lock of this cluster is not on this machine",
+            fix="run verify where `arena-install up` was run",
+        )
+    files: dict[str, Any] = dict(ctx.session.resolved.files)
     locked = {path: files[name].sha256 for name, path in _PROGRAMS.items() if name in files}
     hosts = nodes(ctx)
     wrong = [problem for name, host in hosts.items() for problem in program_problems(name, host, locked)]
@@ -76,11 +81,13 @@ def programs(ctx: Context) -> Outcome:
 
 
 def program_problems(name: str, host: HostFacts, locked: dict[str, str]) -> list[Finding]:
-    """locked: path -> sha256. What the probe read again from the role's record is compared."""
+    """locked: path -> sha256. What the probe read again from the role's record is compared; a worker has no kubectl."""
     record = host.ledger.get("kubernetes_node")
     found = {item.name: item.found for item in record.items if item.kind == "file"} if record else {}
     problems = []
     for path, digest in locked.items():
+        if path not in found and path != _PROGRAMS["kubelet"]:
+            continue
         state = found.get(path, "not in the role's record")
         if state.split(" ")[0] != digest:
             seen = f"{path} is {state[:12] if len(state) > 64 else state}"
@@ -92,7 +99,7 @@ def program_problems(name: str, host: HostFacts, locked: dict[str, str]) -> list
     "host.disk",
     "There is room on the disks",
     proves="images, volumes and etcd have space, and the kubelet is not about to remove images or evict pods",
-    needs=(REACHED, "cluster.api"),
+    needs=(REACHED, "cluster.nodes-ready"),
     timeout=60,
 )
 def disk(ctx: Context) -> Outcome:
