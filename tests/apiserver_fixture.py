@@ -105,7 +105,7 @@ class ControlPlane:
                 f"--service-account-private-key-file={self.folder / 'sa.key'}", "--secure-port=0",
                 "--controllers=namespace-controller,deployment-controller,replicaset-controller,daemonset-controller,"
                 "statefulset-controller,job-controller,garbage-collector-controller,serviceaccount-controller,"
-                "endpointslice-controller",
+                "endpointslice-controller,disruption-controller",
             )
         return self
 
@@ -164,7 +164,9 @@ class ControlPlane:
 
 
 class HollowNode:
-    """A node without a kubelet: pods bound to it run at once; those whose image contains "broken" never start."""
+    """A node without a kubelet: pods run on it at once unless it is cordoned; those whose image contains "broken" never
+    start.
+    """
 
     def __init__(self, kubeconfig: Path, name: str = "hollow", allocatable: dict[str, str] | None = None) -> None:
         self.name, self._api = name, Api(kubeconfig)
@@ -193,15 +195,18 @@ class HollowNode:
     def _loop(self) -> None:
         while not self._stop.wait(0.1):
             with contextlib.suppress(ArenaError):
+                node = self._api.get("v1", "Node", self.name) or {"spec": {}}
                 for pod in self._api.list_objects("v1", "Pod"):
                     with contextlib.suppress(ApiError):
-                        self._play(pod)
+                        self._play(pod, bool(node["spec"].get("unschedulable")))
 
-    def _play(self, pod: dict[str, Any]) -> None:
+    def _play(self, pod: dict[str, Any], cordoned: bool) -> None:
         metadata = pod["metadata"]
         if metadata.get("deletionTimestamp"):
             self._api.request("DELETE", self._path(pod), query={"gracePeriodSeconds": "0"})
         elif not pod["spec"].get("nodeName"):
+            if cordoned:
+                return
             target = {"apiVersion": "v1", "kind": "Node", "name": self.name}
             binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": metadata["name"]}, "target": target}
             self._api.request("POST", self._path(pod) + "/binding", body=binding)

@@ -10,7 +10,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -27,7 +27,7 @@ from arena_install.stack.lease import held
 def take(shelf: Shelf, api: Api, *names: str) -> dict[str, Result]:
     shelf.events.clear()
     rows = shelf.rows
-    return uninstall(cluster(), api.kubeconfig, shelf, names or tuple(rows), shelf.events.append, rows=rows)
+    return uninstall(api.kubeconfig, shelf, names or tuple(rows), shelf.events.append, rows=rows)
 
 
 def secrets(api: Api, namespace: str) -> dict[str, str]:
@@ -211,6 +211,41 @@ def test_taking_out_what_another_needs_is_refused(shelf: Shelf, api: Api) -> Non
     with pytest.raises(ConfigError, match="jobs12 needs net12"):
         take(shelf, api, "net12")
     assert list(take(shelf, api)) == ["jobs12", "net12"]
+
+
+def test_what_was_left_on_hosts_goes_before_the_ledger_forgets(shelf: Shelf, api: Api) -> None:
+    shelf.add("net18", [deployment("net18", "net18", GOOD)])
+    put(shelf, api)
+
+    def fail(names: Sequence[str]) -> None:
+        assert list(names) == ["net18"]
+        assert api.get("apps/v1", "Deployment", "net18", "net18") is None
+        raise StepError("a host does not answer")
+
+    with pytest.raises(StepError, match="a host does not answer"):
+        uninstall(api.kubeconfig, shelf, ["net18"], shelf.events.append, rows=shelf.rows, on_hosts=fail)
+    assert ledger.read(api)["net18"].status == "leaving"
+    assert outcomes(put(shelf, api)) == {"net18": "changed"}, "up takes it back"
+    assert ledger.read(api)["net18"].status == "done"
+
+    with pytest.raises(StepError):
+        uninstall(api.kubeconfig, shelf, ["net18"], shelf.events.append, rows=shelf.rows, on_hosts=fail)
+    told: list[str] = []
+    uninstall(api.kubeconfig, shelf, ["net18"], shelf.events.append, rows=shelf.rows, on_hosts=told.extend)
+    assert told == ["net18"] and "net18" not in ledger.read(api)
+    uninstall(api.kubeconfig, shelf, ["net18"], shelf.events.append, rows=shelf.rows, on_hosts=told.extend)
+    assert told == ["net18"], "nothing is looked for on hosts when nothing went"
+
+
+def test_what_somebody_else_installed_is_refused(shelf: Shelf, api: Api) -> None:
+    shelf.add("net19")
+    put(shelf, api)
+    ledger.write(api, "net19", None)
+    with pytest.raises(StepError, match="net19 is in this cluster, but arena-install did not install it") as caught:
+        take(shelf, api, "net19")
+    assert "helm uninstall net19 --namespace net19" in caught.value.fix
+    with pytest.raises(ConfigError, match="no component 'nett19'"):
+        take(shelf, api, "nett19")
 
 
 def test_readiness_waits_for_gpus_and_says_so(shelf: Shelf, api: Api) -> None:

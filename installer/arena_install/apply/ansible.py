@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from arena_install import events, paths
+from arena_install.apply.sockets import control_folder
 from arena_install.errors import ArenaError, StepError, UnreachableError
 from arena_install.events import Emit, Event
 from arena_install.inventory.cluster import Cluster
@@ -90,7 +91,8 @@ def run_playbook(
         "LC_ALL": "C.UTF-8",
     }
     tracker = _Tracker(emit)
-    with (run / "ansible.log").open("ab") as log:
+    with control_folder(cluster.inventory) as sockets, (run / "ansible.log").open("ab") as log:
+        environment |= {"ANSIBLE_LOCAL_TEMP": str(run / "tmp"), "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets)}
         child = subprocess.Popen(
             command,
             cwd=data,

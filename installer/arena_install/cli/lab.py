@@ -111,17 +111,35 @@ def down(
     verbose: options.Verbose = False,
 ) -> None:
     """Remove a lab without a trace: hosts, volumes, network, keys, and what is remembered of its cluster."""
-    from arena_install.cli.screen import Screen, choose_mode
-    from arena_install.lab import down as remove
-    from arena_install.lab import remove_image
-    from arena_install.pipeline.down import forget
+    remove_lab(name, yes=yes, image=image, json=json, verbose=verbose)
 
+
+def remove_lab(
+    name: str,
+    *,
+    yes: bool,
+    json: bool,
+    verbose: bool,
+    image: bool = False,
+    dry_run: bool = False,
+    keep_reports: bool = False,
+) -> None:
+    """Also `arena-install down` of a lab."""
+    from arena_install.cli.lab_view import tell_lab_removal
+    from arena_install.cli.screen import Screen, choose_mode
+    from arena_install.lab import belongings, remove_image
+    from arena_install.lab import down as remove
+    from arena_install.pipeline.forget import forget, kept
+
+    if dry_run:
+        tell_lab_removal(name, [*belongings(name), *map(str, kept(name))], as_json=json)
+        return
     if not yes and not typer.confirm(f"Remove the lab {name} with its hosts?"):
         raise typer.Exit(1)
     with Screen(choose_mode(json), verbose=verbose) as screen:
         found = remove(name, screen.emit)
-        if found:
-            forget(name)
+        for path in forget(name, reports=keep_reports) if found else ():
+            screen.say(f"kept {path}")
         if image:
             remove_image()
         if not found:

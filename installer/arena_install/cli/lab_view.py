@@ -89,3 +89,13 @@ def tell_fault(fault: Fault, lab: str) -> None:
     """What to try now that it is in."""
     console.print(f"  see it     arena-install verify --name {lab}   (fails: {', '.join(fault.fails)})", soft_wrap=True)
     console.print(f"  mend it    arena-install lab fault {fault.name} --name {lab} --mend", style="dim", soft_wrap=True)
+
+
+def tell_lab_removal(name: str, things: Sequence[str], *, as_json: bool) -> None:
+    """What `down` of a lab would remove from this machine."""
+    if as_json:
+        print(json.dumps({"lab": name, "removes": list(things)}))
+        return
+    console.print(Text(f"lab {name}", "bold"))
+    for thing in things or ("there is no such lab",):
+        console.print(f"  remove {thing}" if things else f"  {thing}", soft_wrap=True)

@@ -22,4 +22,4 @@ Skip = Annotated[list[str] | None, typer.Option(help="All but these cluster comp
 Json = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Every task and every changed item.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
-Name = Annotated[str, typer.Option(help="Name of the lab when there is no inventory.")]
+Name = Annotated[str, typer.Option("-n", "--name", help="Name of the lab when there is no inventory.")]

@@ -109,6 +109,13 @@ def down(name: str, emit: Emit) -> bool:
     return True
 
 
+def belongings(name: str) -> list[str]:
+    """What `down` would remove, in words; nothing for a lab that is not there. Reads only."""
+    check_name(name)
+    podman.require()
+    return _objects_of(name) + ([str(folder(name))] if folder(name).exists() else [])
+
+
 def list_labs() -> tuple[LabInfo, ...]:
     """Every lab on this machine, also one whose state folder or whose containers are gone, with each host's status."""
     podman.require()

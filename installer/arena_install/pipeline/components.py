@@ -9,6 +9,7 @@ from arena_install import stack
 from arena_install.errors import UnreachableError
 from arena_install.pipeline.setting import Setting
 from arena_install.plan import Record
+from arena_install.stack import nodes as stack_nodes
 from arena_install.stack.api import Api
 from arena_install.stack.values import Wish
 
@@ -27,6 +28,19 @@ def found(kubeconfig: Path) -> dict[str, Record] | None:
         return dict(stack.inspect(api).records)
     except UnreachableError:
         return None
+    finally:
+        api.close()
+
+
+def leaving(kubeconfig: Path) -> frozenset[str]:
+    """Nodes that an interrupted `down` was taking out; none where the cluster does not answer."""
+    if not kubeconfig.exists():
+        return frozenset()
+    api = Api(kubeconfig, timeout=5)
+    try:
+        return stack_nodes.leaving(api)
+    except UnreachableError:
+        return frozenset()
     finally:
         api.close()
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from arena_install import probe
 from arena_install.errors import ArenaError, ErrorGroup, StepError, UnreachableError
 from arena_install.events import Emit, step
@@ -63,11 +65,21 @@ def plan_from(setting: Setting, facts: Facts) -> Plan:
     records = {name: _records(found) for name, found in facts.hosts.items() if isinstance(found, HostFacts)}
     wanted = {name: wish.digest for name, wish in components.wanted(setting).items()}
     with reachable(setting) as kubeconfig:
-        found = components.found(kubeconfig)
+        found, leaving = components.found(kubeconfig), components.leaving(kubeconfig)
     if found is None and not any("control_plane" in record for record in records.values()):
         found = {}  # no API that could answer was ever made
     plan = make_plan(cluster, setting.roles, records, digests, wanted, found)
-    return _with_kubeconfig(setting, plan)
+    return _with_leaving(setting, _with_kubeconfig(setting, plan), leaving)
+
+
+def _with_leaving(setting: Setting, plan: Plan, leaving: Collection[str]) -> Plan:
+    """A node that `down` cordoned before it was cut off is made one of the cluster again by the role that joins it."""
+    actions = []
+    for host in setting.cluster.hosts if leaving else ():
+        for role in ("control_plane", "worker"):
+            if role in host.groups and host.name.lower() in leaving and host.name not in plan.hosts_of(role):
+                actions.append(RoleAction(role, host.name, (Reason("unfinished"),)))
+    return Plan((*plan.roles, *actions), plan.components, plan.digests) if actions else plan
 
 
 def _with_kubeconfig(setting: Setting, plan: Plan) -> Plan:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from arena_install.apply import tunnel
-from arena_install.errors import UnreachableError
+from arena_install.errors import ArenaError, UnreachableError
 from arena_install.pipeline.setting import Setting
+from arena_install.stack.api import Api
 
 
 @contextmanager
@@ -32,3 +33,25 @@ def reachable(setting: Setting, *, must: bool = False) -> Iterator[Path]:
         yield path
     finally:
         opened.__exit__(None, None, None)
+
+
+@contextmanager
+def answering(setting: Setting) -> Iterator[Api | None]:
+    """Yield the cluster's API, None where it does not answer."""
+    with reachable(setting) as kubeconfig:
+        if not kubeconfig.exists():
+            yield None
+            return
+        api = Api(kubeconfig)
+        try:
+            yield api if _is_ready(api) else None
+        finally:
+            api.close()
+
+
+def _is_ready(api: Api) -> bool:
+    try:
+        api.request("GET", "/readyz", text=True)
+    except ArenaError:
+        return False
+    return True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -37,13 +40,20 @@ class Result:
 
 
 def run_folder(state: Path, verb: str) -> Path:
-    """A new private folder for what this run says and leaves; `last` points at it. Makes the cluster's own too."""
+    """A new private folder for what this run says and leaves, its temporary files too; `last` points at it. Makes the
+    cluster's own too.
+    """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = state / "runs" / f"{time.strftime('%Y%m%dT%H%M%S')}-{verb}"
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     last = state / "runs" / "last"
     last.unlink(missing_ok=True)
     last.symlink_to(folder.name)
+    # Those of a run that is killed are then found, and go when the cluster's state does: a kubeconfig is among them.
+    scratch = folder / "tmp"
+    scratch.mkdir(exist_ok=True)
+    tempfile.tempdir = str(scratch)
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     return folder
 
 

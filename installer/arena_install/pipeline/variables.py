@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from arena_install import paths
+from arena_install import paths, stack
 from arena_install.errors import ConfigError
 from arena_install.inventory.cluster import Cluster, Host
 
@@ -45,6 +45,7 @@ def fleet(cluster: Cluster, resolved_file: Path, kubeconfig: Path) -> dict[str, 
         "arena_taint_control_plane": cluster.taint_control_plane,
         "arena_registry_address": node_address(registry_host(cluster)),
         "arena_kubeconfig": str(kubeconfig),
+        "arena_leaves": sorted({leaf for row in stack.catalogue().values() for leaf in row.leaves}),
     }
 
 

@@ -181,10 +181,12 @@ class LedgerItem:
 class LedgerRecord:
     """What a role wrote on the host, and the same items as they are now."""
 
-    status: str = ""  # "intent" | "done"
+    status: str = ""  # "intent" | "done" | "leaving"
     inputs: str = ""
     at: str = ""
     items: tuple[LedgerItem, ...] = ()
+    before: tuple[LedgerItem, ...] = ()  # as it was before us (recorded), and as it is now
+    packages: tuple[str, ...] = ()  # that came with the role
 
     @property
     def drift(self) -> tuple[LedgerItem, ...]:

@@ -232,18 +232,25 @@ def _ledger(lines: Lines) -> dict[str, LedgerRecord]:
     found = {(kind, name): state for row in lines.rows["found"] for kind, name, state in _item(row)}
     records: dict[str, dict[str, str]] = defaultdict(dict)
     items: dict[str, list[LedgerItem]] = defaultdict(list)
+    before: dict[str, list[LedgerItem]] = defaultdict(list)
+    packages: dict[str, list[str]] = defaultdict(list)
     for role, text in lines.split("ledger", 2):
         key, _, value = text.partition("=")
         records[role][key] = value
-    for role, row in lines.split("item", 2):
-        for kind, name, state in _item(row):
-            items[role].append(LedgerItem(kind, name, state, found.get((kind, name), "")))
+    for word, rows in (("item", items), ("before", before)):
+        for role, row in lines.split(word, 2):
+            for kind, name, state in _item(row):
+                rows[role].append(LedgerItem(kind, name, state, found.get((kind, name), "")))
+    for role, name in lines.split("package", 2):
+        packages[role].append(name)
     return {
         role: LedgerRecord(
             status=records[role].get("status", ""),
             inputs=records[role].get("inputs", ""),
             at=records[role].get("at", ""),
             items=tuple(items[role]),
+            before=tuple(before[role]),
+            packages=tuple(packages[role]),
         )
         for role in sorted({*records, *items})
     }

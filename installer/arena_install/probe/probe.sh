@@ -234,9 +234,11 @@ probe_ledger() {
         # grep ends every line, also one that was cut short. The state follows the last bar: a name may hold one.
         [ -r "${path}record" ] && grep '' "${path}record" | sed "s/^/ledger|$role|/"
         [ -r "${path}items" ] && grep '' "${path}items" | sed "s/^/item|$role|/"
+        [ -r "${path}before" ] && grep '' "${path}before" | sed "s/^/before|$role|/"
+        [ -r "${path}packages" ] && grep '' "${path}packages" | sed "s/^/package|$role|/"
     done
     [ -d "$root" ] || return
-    grep -h '' "$root"/*/items 2>/dev/null | sed -nE 's/^([^|]+\|.+)\|[^|]*$/\1/p' | sort -u |
+    grep -h '' "$root"/*/items "$root"/*/before 2>/dev/null | sed -nE 's/^([^|]+\|.+)\|[^|]*$/\1/p' | sort -u |
         probe_observe 2>/dev/null | sed 's/^/found|/'
 }
 

@@ -6,7 +6,8 @@ from arena_install.stack.graph import artifacts_of, catalogue, needed
 from arena_install.stack.images import rendered_images
 from arena_install.stack.inspect import inspect
 from arena_install.stack.install import Result, StackError, install
-from arena_install.stack.uninstall import uninstall
+from arena_install.stack.ledger import read as installed
+from arena_install.stack.uninstall import check, uninstall
 from arena_install.stack.wishes import wishes
 
 __all__ = [
@@ -14,8 +15,10 @@ __all__ = [
     "StackError",
     "artifacts_of",
     "catalogue",
+    "check",
     "inspect",
     "install",
+    "installed",
     "needed",
     "rendered_images",
     "uninstall",

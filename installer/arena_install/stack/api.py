@@ -237,7 +237,10 @@ def _none_if_missing(error: ApiError) -> None:
 def _refused(method: str, path: str, status: int, data: bytes) -> ApiError:
     try:
         answer = json.loads(data)
-        reason, message = str(answer.get("reason", "")), str(answer.get("message", ""))
+        causes = [str(row.get("message", "")) for row in (answer.get("details") or {}).get("causes") or ()]
+        said = str(answer.get("message", ""))
+        reason = str(answer.get("reason", ""))
+        message = " ".join([said, *(cause for cause in causes if cause and cause not in said)])
     except (ValueError, AttributeError):
         reason, message = "", data.decode(errors="replace")[:500]
     what = f"the Kubernetes API refused {method} {path} ({status} {reason})".replace(" )", ")")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -80,6 +80,8 @@ class Component(_Row):
     #: workload -> what its pods have beyond Pod Security's baseline, in the words of arena_install.verify.powers
     privileges: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     node_labels: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)  # inventory group -> labels of its nodes
+    #: What its pods leave on hosts, as kind|name of roles/ledger/files/observe.sh; goes unless it was there before us.
+    leaves: tuple[Annotated[str, Field(pattern=r"^(path\|/.+|link\|[^/|]+)$")], ...] = ()
     ready: Ready = Ready()
     timeout: Timeout = Timeout()
     folder: Path = Path()

@@ -20,7 +20,7 @@ CRD = ("apiextensions.k8s.io/v1", "CustomResourceDefinition")
 NAMESPACE, NAME = "arena-install-system", "arena-install-ledger"
 OWNER_LABEL = "arena-install.local/component"  # on whatever we apply ourselves; its value is the component's name
 
-Status = Literal["intent", "done", "failed"]
+Status = Literal["intent", "done", "failed", "leaving"]
 
 
 @dataclass(frozen=True)

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from arena_install.errors import ArenaError, ConfigError
+from arena_install.errors import ArenaError, ConfigError, StepError
 from arena_install.events import Emit, Step, step
-from arena_install.inventory.cluster import Cluster
+from arena_install.inventory.suggest import did_you_mean
 from arena_install.stack import ledger, prepare
 from arena_install.stack.api import Api
 from arena_install.stack.component import Component
 from arena_install.stack.graph import Catalogue, catalogue, dependents, order
-from arena_install.stack.helm import Helm, revisions
+from arena_install.stack.helm import Helm, Revision, revisions
 from arena_install.stack.install import Result, StackError
 from arena_install.stack.lease import held
 from arena_install.stack.ledger import OWNER_LABEL, Entry, Ref
 from arena_install.stack.values import Resolved
+
+Releases = Mapping[tuple[str, str], Sequence[Revision]]  # (namespace, name) -> revisions
 
 _HOOKS = 60  # seconds for hooks and for a release's objects to go
 _HOOK = "helm.sh/hook"  # annotation
@@ -34,51 +37,55 @@ _INHABITANTS = (
 
 
 def uninstall(
-    cluster: Cluster,
     kubeconfig: Path,
     resolved: Resolved,
     names: Sequence[str],
     emit: Emit,
     *,
     rows: Catalogue | None = None,
+    on_hosts: Callable[[Sequence[str]], None] | None = None,
 ) -> dict[str, Result]:
     """Remove what the ledger lists of these components; returns name -> Result in the order of removal.
 
     A CRD stays while somebody's objects of that kind exist, a namespace while somebody's things are in it; a warning
-    event says so. Raises ConfigError when an installed component that is not named needs one that is, StackError when
-    a removal failed.
+    event says so. on_hosts: called once, with the names of those that are out of the cluster, before the ledger forgets
+    them; it removes what they left on hosts.
+
+    Raises ConfigError when an installed component that is not named needs one that is, StepError for one that somebody
+    else installed, StackError when a removal failed.
     """
     rows = catalogue() if rows is None else rows
-    for name in names:
-        if name not in rows:
-            raise ConfigError(f"there is no component {name!r}", fix=f"components are: {', '.join(rows)}")
     api = Api(kubeconfig)
     try:
-        return asyncio.run(_all(cluster, api, resolved.program("helm"), names, rows, emit))
+        return asyncio.run(_all(api, resolved.program("helm"), names, rows, emit, on_hosts))
     finally:
         api.close()
 
 
 async def _all(
-    cluster: Cluster, api: Api, helm: Path, names: Sequence[str], rows: Catalogue, emit: Emit
+    api: Api,
+    helm: Path,
+    names: Sequence[str],
+    rows: Catalogue,
+    emit: Emit,
+    on_hosts: Callable[[Sequence[str]], None] | None,
 ) -> dict[str, Result]:
-    entries = await asyncio.to_thread(ledger.read, api)
-    for name in names:
-        left = [other for other in dependents(name, list(entries), rows) if other not in names] if name in rows else []
-        if left and name in entries:
-            raise ConfigError(
-                f"{', '.join(left)} needs {name}", where=f"component {name}", fix=f"take {', '.join(left)} out too"
-            )
+    entries, releases = await asyncio.to_thread(check, api, names, rows)
     results: dict[str, Result] = {}
     if not any(name in entries for name in names):
         return {name: Result(name, "ok", "is not installed") for name in names}
     backwards = [name for name in reversed(order(names, rows)) if name in names]
     async with held(api, emit), Helm.at(helm, api.kubeconfig) as client:
         for name in backwards:
-            results[name] = await _one(api, client, rows[name], entries.get(name), emit)
+            results[name] = await _one(api, client, rows[name], entries.get(name), releases, emit)
+        out = [name for name, result in results.items() if result.changed]
+        if on_hosts and out:
+            await asyncio.to_thread(on_hosts, out)
+        for name in out:
+            await asyncio.to_thread(ledger.write, api, name, None)
     if any(result.error for result in results.values()):
         raise StackError(results, again="arena-install down")
-    homes = [entries[name].namespaces for name in backwards if name in entries]
+    homes = [entries[name].namespaces for name in out]
     gone = [name for names_ in homes for name in names_ if await asyncio.to_thread(_going, api, name)]
     if not await asyncio.to_thread(ledger.read, api):
         await asyncio.to_thread(ledger.remove, api)
@@ -88,18 +95,52 @@ async def _all(
     return results
 
 
-async def _one(api: Api, helm: Helm, component: Component, entry: Entry | None, emit: Emit) -> Result:
+def check(api: Api, names: Sequence[str], rows: Catalogue) -> tuple[dict[str, Entry], Releases]:
+    """What the ledger and Helm know. Raises ConfigError and StepError as uninstall does, before anything is changed."""
+    for name in names:
+        if name not in rows:
+            raise ConfigError(f"there is no component {name!r}", fix=did_you_mean(name, rows))
+    entries, releases = ledger.read(api), revisions(api)
+    installed = [name for name in entries if name in rows]
+    for name in names:
+        home = (rows[name].namespace.name, rows[name].release)
+        if name not in entries and home in releases:
+            raise StepError(
+                f"{name} is in this cluster, but arena-install did not install it",
+                where=f"namespace {home[0]}",
+                why="only what the ledger records is known to be ours",
+                fix=f"whoever installed it can take it out: helm uninstall {home[1]} --namespace {home[0]}",
+            )
+        left = [other for other in dependents(name, installed, rows) if other not in names]
+        if left and name in entries:
+            raise ConfigError(
+                f"{', '.join(left)} {'needs' if len(left) == 1 else 'need'} {name}",
+                where=f"component {name}",
+                fix=f"take {', '.join(left)} out too",
+            )
+    return entries, releases
+
+
+async def _one(
+    api: Api,
+    helm: Helm,
+    component: Component,
+    entry: Entry | None,
+    releases: Releases,
+    emit: Emit,
+) -> Result:
+    """Everything but the ledger's entry, which says until the end that this component is leaving."""
     started = time.monotonic()
     name = component.name
     if entry is None:
         return Result(name, "ok", "is not installed")
     try:
         with step(emit, f"component/{name}", f"removing {component.title}") as handle:
-            there = (entry.namespace, entry.release) in await asyncio.to_thread(revisions, api)
+            await asyncio.to_thread(ledger.write, api, name, replace(entry, status="leaving"))
+            there = (entry.namespace, entry.release) in releases
             if there and not await helm.uninstall(entry.release, entry.namespace, _HOOKS):
                 handle.log("its clean-up hook did not end; went on without it")
             kept = await asyncio.to_thread(_rest, api, component, entry, handle)
-            await asyncio.to_thread(ledger.write, api, name, None)
             text = "removed" + (f"; kept {', '.join(kept)}" if kept else "")
             handle.end("changed", text)
     except ArenaError as error:

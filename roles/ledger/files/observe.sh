@@ -3,11 +3,12 @@
 # and awk, a handful of processes however many lines there are, because the probe runs it on every host of every plan.
 #
 # file     <sha256> <octal mode> <uid>:<gid> | link -> TARGET | dir <octal mode> <uid>:<gid> | absent
-# path     present | absent                  (for files whose content changes by right, such as certificates)
+# path     present | absent                  (for files and folders whose content changes by right, such as certificates)
 # unit     <enabled-state> <active-state>    (not-found inactive: no such unit)
 # sysctl   value, blanks squeezed | absent
 # package  <version> <hold|-> | absent       (Debian packages)
 # mount    <source> <fstype> | absent
+# link     present | absent                  (network interfaces)
 # others   unknown
 set -f
 LC_ALL=C
@@ -87,6 +88,9 @@ mounts() {
     for name in $(names_of path); do
         if [ -e "$name" ] || [ -L "$name" ]; then printf 'path|%s|present\n' "$name"; fi
     done
+    for name in $(names_of link); do
+        if [ -e "/sys/class/net/$name" ]; then printf 'link|%s|present\n' "$name"; fi
+    done
     printf '%s\n' "$asked" | sed '/^$/d; s/^/ask|/'
 } | awk '
     { kind = $0; sub(/\|.*/, "", kind); rest = substr($0, length(kind) + 2) }
@@ -110,7 +114,7 @@ mounts() {
             else state = what[name] " " mode[name]
         } else if ((kind "|" name) in known) state = known[kind "|" name]
         else if (kind == "unit") state = "not-found inactive"
-        else if (kind ~ /^(path|sysctl|package|mount)$/) state = "absent"
+        else if (kind ~ /^(path|sysctl|package|mount|link)$/) state = "absent"
         else state = "unknown"
         print kind "|" name "|" state
     }'

@@ -3,8 +3,9 @@
 
 begin: before the role changes anything, note the intent, how each item is now (once: `before`), a copy of files that
 were there before us (../../backup/<path>), and which packages are installed. end: observe the items and write them,
-note the packages that came in between. reset: put every item back to what `before` says, remove the packages that
-came with the role, forget the record.
+note the packages that came in between. leave: note of several roles that they are about to be reset, so that a reset
+that is cut off shows. reset: put every item back to what `before` says, remove the packages that came with the role,
+forget the record. drop: remove those of the items that were not there before, and nothing else.
 
 Only the outcome counts as a change: a run that ends with the record it found reports nothing, and writes it back as
 it was, so that `at` is the time of the last real change.
@@ -21,11 +22,12 @@ DOCUMENTATION = """
 module: arena_ledger
 short_description: begin, end or reset the record of a role on this host
 options:
-  state: {type: str, required: true, choices: [begin, end, reset]}
-  role: {type: str, required: true}
+  state: {type: str, required: true, choices: [begin, end, leave, reset, drop]}
+  role: {type: str, description: all but leave}
+  roles: {type: list, elements: str, description: leave}
   inputs: {type: str, description: digest of what decided the role's outcome, empty when unknown}
   items: {type: list, elements: str, description: kind|name lines}
-  observe: {type: str, required: true, description: text of observe.sh}
+  observe: {type: str, description: text of observe.sh; not for leave}
   root: {type: str, default: /var/lib/arena-install}
 """
 
@@ -116,12 +118,12 @@ def begin(ledger, items, inputs, check):
 
 
 def with_parents(items):
-    """The items and, before each file, those folders above it that are not there yet: they come and go with it."""
+    """The items and, before each path, those folders above it that are not there yet: they come and go with it."""
     wanted = {}
     for item in items:
         kind, name = item.split("|", 1)
         missing = []
-        while kind == "file" and not os.path.isdir(os.path.dirname(name)):
+        while kind in ("file", "path") and not os.path.isdir(os.path.dirname(name)):
             name = os.path.dirname(name)
             missing.append("file|" + name)
         wanted.update(dict.fromkeys(missing[::-1] + [item]))
@@ -174,6 +176,29 @@ def split(line):
     return kind, name, state
 
 
+def leave(ledger, check):
+    fields = ledger.fields("record")
+    if not os.path.isdir(ledger.folder) or fields.get("status") == "leaving":
+        return False
+    if not check:
+        ledger.write("record", record_lines(ledger.role, "leaving", fields.get("inputs", "")))
+        ledger.remove("record.done")
+    return True
+
+
+def drop(ledger, items, check):
+    """Remove what came since: the items that were absent before us, and are here now, and folders made for them."""
+    there = {line.rsplit("|", 1)[0] for line in ledger.look(items) if not line.endswith("|absent")}
+    came = [split(line)[:2] for line in ledger.read("before") if line.endswith("|absent")]
+    wanted = sorted((item for item in came if "|".join(item) in there), reverse=True)  # a folder after what is in it
+    for kind, name in wanted if not check else []:
+        remove(kind, name)
+    for kind, name in sorted(came, reverse=True) if not check else []:
+        if kind == "file" and any(other.startswith(name + "/") for _, other in wanted):
+            clear(name)
+    return ["{0} {1}".format(*item) for item in wanted]
+
+
 def reset(ledger, check):
     if not os.path.isdir(ledger.folder):
         return []
@@ -185,9 +210,11 @@ def reset(ledger, check):
     if check:
         return done
     stop_units([item for item in differ if item[0] == "unit"])
-    files = sorted(((name, state) for kind, name, state in differ if kind == "file"), reverse=True)
-    for name, state in files:  # what lies in a folder before the folder
-        restore_file(ledger, name, state)
+    for kind, name, state in sorted(differ, key=lambda item: item[1], reverse=True):  # what lies in a folder before it
+        if kind == "file":
+            restore_file(ledger, name, state)
+        elif state == "absent":
+            remove(kind, name)
     if packages:
         done += purge(packages)
     if any(kind == "unit" or name.startswith("/etc/systemd/") for kind, name, _ in differ) or packages:
@@ -196,10 +223,21 @@ def reset(ledger, check):
     for kind, name, state in differ:
         if kind == "sysctl" and state not in ("absent", "unknown"):
             restore_sysctl(name, state)
-    shutil.rmtree(ledger.folder)
-    if not os.listdir(os.path.dirname(ledger.folder)):  # the last role: nothing on this host is ours any more
-        shutil.rmtree(ledger.root)
+    forget(ledger)
     return done
+
+
+def forget(ledger):
+    """The record goes last of all, and with the last one everything: cut off at any point, the next reset sees it."""
+    roles = os.path.dirname(ledger.folder)
+    last = os.listdir(roles) == [ledger.role]
+    if last:
+        for name in set(os.listdir(ledger.root)) - {"roles"}:
+            remove("path", os.path.join(ledger.root, name))
+    for name in sorted(os.listdir(ledger.folder), key=lambda name: name == "record"):
+        ledger.remove(name)
+    for folder in [ledger.folder] + ([roles, ledger.root] if last else []):
+        os.rmdir(folder)
 
 
 def came_unfinished(ledger):
@@ -267,6 +305,14 @@ def clear(path):
         pass
 
 
+def remove(kind, name):
+    """What came with us and changes by right: a whole folder (never what is mounted in it), a network interface."""
+    if kind == "path" and not os.path.ismount(name):
+        run(["rm", "-rf", "--one-file-system", "--", name])
+    elif kind == "link":
+        run(["ip", "link", "delete", name])
+
+
 def restore_sysctl(name, state):
     try:
         with open("/proc/sys/" + name.replace(".", "/"), "w") as out:
@@ -290,11 +336,12 @@ def run(command):
 def main():
     module = AnsibleModule(
         argument_spec={
-            "state": {"type": "str", "required": True, "choices": ["begin", "end", "reset"]},
-            "role": {"type": "str", "required": True},
+            "state": {"type": "str", "required": True, "choices": ["begin", "end", "leave", "reset", "drop"]},
+            "role": {"type": "str", "default": ""},
+            "roles": {"type": "list", "elements": "str", "default": []},
             "inputs": {"type": "str", "default": ""},
             "items": {"type": "list", "elements": "str", "default": []},
-            "observe": {"type": "str", "required": True},
+            "observe": {"type": "str", "default": ""},
             "root": {"type": "str", "default": "/var/lib/arena-install"},
         },
         supports_check_mode=True,
@@ -302,8 +349,12 @@ def main():
     os.umask(0o077)
     given = module.params
     ledger = Ledger(given["root"], given["role"], given["observe"])
-    if given["state"] == "reset":
-        done = reset(ledger, module.check_mode)
+    if given["state"] == "leave":
+        ledgers = [Ledger(given["root"], role, "") for role in given["roles"]]
+        module.exit_json(changed=any([leave(each, module.check_mode) for each in ledgers]))
+    if given["state"] in ("reset", "drop"):
+        check = module.check_mode
+        done = reset(ledger, check) if given["state"] == "reset" else drop(ledger, given["items"], check)
         module.exit_json(changed=bool(done), restored=done)
     act = begin if given["state"] == "begin" else end
     module.exit_json(changed=act(ledger, given["items"], given["inputs"] or "", module.check_mode))

@@ -1,5 +1,9 @@
 #!/usr/bin/python
-"""Objects that Kubernetes makes itself, seen to on a control plane: nodes, their taint, its own namespaces' labels."""
+"""Objects that Kubernetes makes itself, seen to on a control plane: nodes, their taint, its own namespaces' labels.
+
+A node that `arena-install down` began to take out and did not (installer/arena_install/stack/nodes.py leaves an
+annotation) stays: what was cordoned for it is put back.
+"""
 
 import json
 import time
@@ -8,7 +12,7 @@ from ansible.module_utils.basic import AnsibleModule
 
 DOCUMENTATION = """
 module: kube_node
-short_description: wait for nodes, taint or untaint them, label namespaces
+short_description: wait for nodes, taint or untaint them, keep those that were leaving, label namespaces
 options:
   names: {type: list, elements: str, required: true}
   taint: {type: bool, description: whether only control plane pods may run there; left alone when not given}
@@ -18,6 +22,7 @@ options:
 
 LEVEL = "pod-security.kubernetes.io/enforce"
 TAINT = "node-role.kubernetes.io/control-plane"
+LEAVING = "arena-install.local/leaving"
 
 
 def kubectl(module, *arguments):
@@ -49,6 +54,15 @@ def main():
             why = err.strip() or "kubelet there did not register: journalctl -u kubelet"
             module.fail_json(msg="no node {0} after {1} s; {2}".format(", ".join(waiting), given["timeout"], why))
         time.sleep(0.5)
+    for name in names:
+        how = nodes.get(name, {}).get("metadata", {}).get("annotations", {}).get(LEAVING)
+        if how:
+            done.append("keep " + name)
+            steps = [["annotate", "node", name, LEAVING + "-"]] + ([["uncordon", name]] if how == "cordoned" else [])
+            for step in reversed(steps) if not module.check_mode else []:
+                rc, _, err = kubectl(module, *step)
+                if rc != 0:
+                    module.fail_json(msg="kubectl {0}: {1}".format(" ".join(step), err.strip()))
     for name in names if given["taint"] is not None else []:
         taints = nodes.get(name, {}).get("spec", {}).get("taints", [])
         has = any(taint["key"] == TAINT and taint["effect"] == "NoSchedule" for taint in taints)

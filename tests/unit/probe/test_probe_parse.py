@@ -89,6 +89,9 @@ ledger|container_runtime|role=container_runtime
 ledger|container_runtime|status=done
 ledger|container_runtime|inputs=abc=def
 ledger|container_runtime|at=2026-01-01T00:00:00Z
+before|container_runtime|file|/etc/containerd/config.toml|absent
+package|container_runtime|containerd
+package|container_runtime|runc
 item|container_runtime|file|/etc/containerd/config.toml|00 644 0:0
 item|container_runtime|unit|containerd.service|enabled active
 item|container_runtime|broken
@@ -148,6 +151,8 @@ def test_a_gpu_host() -> None:
     record = facts.ledger["container_runtime"]
     assert (record.status, record.inputs) == ("done", "abc=def")
     assert record.drift == (LedgerItem("file", "/etc/containerd/config.toml", "00 644 0:0", "11 644 0:0"),)
+    assert record.before == (LedgerItem("file", "/etc/containerd/config.toml", "absent", "11 644 0:0"),)
+    assert record.packages == ("containerd", "runc")
     assert facts.owns("file", "/etc/containerd/config.toml")
 
 

@@ -126,6 +126,57 @@ def test_reset_keeps_what_others_put_into_our_folder(host: Host) -> None:
     assert [path.name for path in (host.etc / "made").iterdir()] == ["foreign"]
 
 
+def test_reset_removes_what_came_and_changed_by_right_but_not_what_was_there(host: Host) -> None:
+    (host.etc / "old").mkdir()
+    host.items += [f"path|{host.etc}/old", f"path|{host.etc}/deep/new"]
+    converge(host)
+    for name in ("old/kept", "deep/new/state"):
+        (host.etc / name).parent.mkdir(parents=True, exist_ok=True)
+        (host.etc / name).write_text("of others' making\n")
+    host.call("reset")
+    assert (host.etc / "old/kept").exists()
+    assert not (host.etc / "deep").exists()
+
+
+def test_drop_removes_what_came_since_and_nothing_else(host: Host) -> None:
+    (host.etc / "old").mkdir()
+    leaves = [f"path|{host.etc}/old", f"path|{host.etc}/deep/new"]
+    host.items += leaves
+    converge(host)
+    record = host.record()
+    (host.etc / "deep/new").mkdir(parents=True)
+    (host.etc / "deep/new/state").write_text("")
+    host.items = [*leaves, f"path|{host.etc}/never-recorded"]
+    (host.etc / "never-recorded").mkdir()
+    assert host.call("drop", check=True)["restored"] == [f"path {host.etc}/deep/new"]
+    assert host.call("drop")["changed"] is True
+    assert sorted(path.name for path in host.etc.iterdir()) == ["made", "never-recorded", "old", "theirs.conf"]
+    assert host.call("drop")["changed"] is False
+    assert host.record() == record
+
+
+def test_a_role_that_is_about_to_go_says_so_until_it_comes_back(host: Host) -> None:
+    converge(host)
+    assert host.call("leave", roles=["demo", "no-such-role"])["changed"] is True
+    assert host.record()["status"] == "leaving" and host.record()["inputs"] == "i1"
+    assert host.call("leave", roles=["demo"])["changed"] is False
+    assert not (host.root / "roles/no-such-role").exists()
+    assert converge(host) == (True, True)
+    assert host.record()["status"] == "done"
+
+
+def test_the_last_role_takes_the_whole_ledger_along(host: Host) -> None:
+    converge(host)
+    (host.root / "roles/other").mkdir()
+    (host.root / "cluster.json").write_text("{}")
+    host.call("reset")
+    assert sorted(path.name for path in host.root.iterdir()) == ["backup", "cluster.json", "roles"]
+    (host.root / "roles/other").rmdir()
+    converge(host)
+    host.call("reset")
+    assert not host.root.exists()
+
+
 def test_the_backup_is_the_first_state_not_a_later_one(host: Host) -> None:
     converge(host)
     (host.etc / "theirs.conf").write_text("drifted\n")
