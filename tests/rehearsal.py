@@ -40,6 +40,9 @@ class Seen:
     during: dict[str, str] = field(default_factory=dict)
     causes: dict[str, str] = field(default_factory=dict)  # of `fails`
     doctor: str = ""  # its first cause
+    aside: dict[str, str] = field(
+        default_factory=dict
+    )  # what did not pass before, and is no part of it: check -> cause
     problems: list[str] = field(default_factory=list)
 
     @property
@@ -70,11 +73,14 @@ class Rehearsal:
     def __init__(self, lab: str, *, thorough: bool = False, narrow: bool = False) -> None:
         self.lab, self.thorough, self.narrow = lab, thorough, narrow
         self._well: set[str] = set()
-        self._idle: set[str] = set()  # what this cluster gives no cause to run, and says so
+        #: What did not pass before and that no fault named: it is not compared, and the result says so.
+        self._aside: dict[str, str] = {}
 
     def run(self, fault: Fault) -> Seen:
         seen = Seen(fault.name, digest(fault), self.thorough, time.time())
         ids = self._beside() | {*fault.fails, *fault.also}
+        for id in (*fault.fails, *fault.also):
+            self._aside.pop(id, None)  # what the fault names is asked anew, and has to pass
         self._passes(fault, ids - self._well, "before", seen)
         if seen.problems:
             return seen
@@ -93,13 +99,15 @@ class Rehearsal:
         return seen
 
     def _passes(self, fault: Fault, ids: set[str], when: str, seen: Seen) -> None:
-        """These checks pass; what is not for this cluster says so, but for those that the fault names."""
+        """The checks that the fault names pass, and what passed before passes after it."""
         found = self._timed(seen, when, lambda: self.verify(ids) if ids else {})
-        idle = {id for id, row in found.items() if row["status"] == "skip" and not row["blocked"]}
-        self._idle |= idle - {*fault.fails, *fault.also}
+        if when == "before":
+            named = {*fault.fails, *fault.also}
+            self._aside |= {id: row["cause"] for id, row in self._broken(found) if id not in named}
+        seen.aside = dict(self._aside)
         problems = [f"{id} did not pass {when}: {row['cause']}" for id, row in self._broken(found)]
         if not problems:
-            self._well |= set(found)
+            self._well |= set(found) - set(self._aside)
         seen.problems += problems
         self._save(seen)
 
@@ -107,7 +115,7 @@ class Rehearsal:
         self._command("lab", "fault", "--mend-all", "--name", self.lab)
 
     def verify(self, ids: Iterable[str]) -> dict[str, dict[str, str]]:
-        """check -> {"status", "cause", "fix", "blocked"} for these and what they need."""
+        """check -> {"status", "cause", "fix"} for these and what they need."""
         chosen = [part for id in ids for part in ("--check", id)]
         done = self._command("verify", "--name", self.lab, "--json", *chosen, good=(0, 1, 3, 5))
         tests = json.loads(done.stdout)["results"]["tests"]
@@ -116,7 +124,6 @@ class Rehearsal:
                 "status": test["rawStatus"],
                 "cause": test["extra"]["cause"],
                 "fix": test["extra"]["fix"],
-                "blocked": test["extra"]["blockedBy"],
             }
             for test in tests
         }
@@ -149,7 +156,7 @@ class Rehearsal:
         ]
 
     def _broken(self, found: dict[str, dict[str, str]]) -> list[tuple[str, dict[str, str]]]:
-        return [(id, row) for id, row in found.items() if row["status"] != "pass" and id not in self._idle]
+        return [(id, row) for id, row in found.items() if row["status"] != "pass" and id not in self._aside]
 
     def _doctor(self, fault: Fault, seen: Seen) -> None:
         done = self._timed(seen, "doctor", lambda: self._command("doctor", "--name", self.lab, good=(0, 1, 3)))

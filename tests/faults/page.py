@@ -36,6 +36,8 @@ def page(seen: dict[str, Seen]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     lines += [_row(known[name], seen.get(name)) for name in known]
+    if aside := sorted({id for one in seen.values() for id in one.aside}):
+        lines += ["", "Not compared in this run, since they did not pass before: " + ", ".join(aside) + "."]
     if missing := [id for id in checks if id not in covered]:
         lines += ["", "Not yet seen to fail: " + ", ".join(f"`{id}`" for id in missing) + "."]
     return "\n".join(lines) + "\n"
