@@ -109,6 +109,20 @@ def test_links_show(machine: Machine) -> None:
     assert machine.ask(ask) == [[], [], 3, 3], "no such links: not supported"
 
 
+def test_links_lead_to_no_gpu(machine: Machine) -> None:
+    """A link from one side only makes the device plugin's allocator panic as soon as a pod asks for several GPUs."""
+    machine.gpusim("set", "count=16")
+    for minor in range(4, 16):
+        (machine.root / "dev" / f"nvidia{minor}").touch()
+    gpus, others = machine.ask(
+        "n.nvmlInit(); all = [n.nvmlDeviceGetHandleByIndex(i) for i in range(n.nvmlDeviceGetCount())]\n"
+        "say([[n.nvmlDeviceGetPciInfo(h).bus for h in all],"
+        " [n.nvmlDeviceGetNvLinkRemotePciInfo(h, link).bus for h in all for link in range(12)]])"
+    )
+    assert len(set(gpus)) == 16
+    assert not set(gpus) & set(others)
+
+
 def test_old_gpus_retire_pages_and_new_ones_remap_rows(machine: Machine) -> None:
     machine.gpusim("set", "gpu=0", "model=Tesla T4", "retired_pending=1", "gpu=1", "retired_pending=1")
     seen = machine.ask(

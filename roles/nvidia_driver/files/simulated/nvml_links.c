@@ -84,7 +84,7 @@ API nvmlReturn_t nvmlDeviceGetNvLinkRemotePciInfo_v2(nvmlDevice_t device, unsign
     nvmlReturn_t result = link_of(device, link, out, &gpu);
     if (result) return result;
     memset(out, 0, sizeof *out);
-    out->bus = 0x02 + link % 6;
+    out->bus = 0xe0 + link % 6;  /* a switch's: one of a GPU would make it a link to that GPU, from one side only */
     out->device_vendor = 0x1af110de;
     snprintf(out->legacy_id, sizeof out->legacy_id, "0000:%02X:00.0", out->bus);
     snprintf(out->id, sizeof out->id, "00000000:%02X:00.0", out->bus);
