@@ -174,7 +174,7 @@ def recent_restarts(pod: Object, now: float) -> list[str]:
     "cluster.webhooks",
     "Admission webhooks answer",
     proves="each service that the API asks before it takes an object has ready endpoints, answers, and a CA that holds",
-    needs=("cluster.api",),
+    needs=("cluster.nodes-ready",),
     timeout=60,
 )
 def webhooks(ctx: Context) -> Outcome:
