@@ -155,6 +155,8 @@ def test_hosts_of_a_group_that_differ() -> None:
     assert odd("worker", rows) == []
     rows["w2"] = {"kernel": "5.10.0", "containerd": "1.7.24"}
     assert [(f.host, f.observed, f.expected) for f in odd("worker", rows)] == [("w2", "5.10.0", "6.12.0")]
+    two = {name: rows[name] for name in ("w2", "w3")}  # one each: the rest of the cluster decides
+    assert [f.host for f in odd("worker", two, rows)] == ["w2"]
 
 
 def test_an_image_disk_about_to_be_cleared() -> None:

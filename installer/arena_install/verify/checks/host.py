@@ -264,7 +264,7 @@ def uniform(ctx: Context) -> Outcome:
     differences = [
         difference
         for group, names in sorted(groups.items())
-        for difference in odd(group, {name: rows[name] for name in names})
+        for difference in odd(group, {name: rows[name] for name in names}, rows)
     ]
     kinds = sorted({", ".join(filter(None, row.values())) for row in rows.values()})
     return told(ctx, (), "no difference within control_plane, worker and gpu", "; ".join(kinds), differences)
@@ -279,12 +279,13 @@ def _kind(host: HostFacts) -> dict[str, str]:
     }
 
 
-def odd(group: str, rows: dict[str, dict[str, str]]) -> list[Finding]:
-    """The most frequent value is taken to be meant."""
+def odd(group: str, rows: dict[str, dict[str, str]], others: dict[str, dict[str, str]] | None = None) -> list[Finding]:
+    """The value that is most frequent in the group, or else among all hosts (others), is taken to be meant."""
     found = []
+    everywhere = {what: [row[what] for row in (others or {}).values()] for what in next(iter(rows.values()), {})}
     for what in next(iter(rows.values()), {}):
         values = [row[what] for row in rows.values()]
-        usual = max(dict.fromkeys(values), key=values.count)
+        usual = max(dict.fromkeys(values), key=lambda value: (values.count(value), everywhere[what].count(value)))
         found += [
             finding(
                 name,
