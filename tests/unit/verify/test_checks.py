@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from arena_install.errors import StepError
 from arena_install.verify.checks import cluster, gpu, gpu_pods, platform
+from arena_install.verify.context import Context
+from arena_install.verify.model import Check, passed
+from arena_install.verify.session import Session
 
 
 def pod(
@@ -88,3 +93,14 @@ def test_the_digests_by_which_an_image_may_be_known() -> None:
 
 def test_versions_are_compared_by_minor() -> None:
     assert [cluster._minor(version) for version in ("v1.36.3", "1.9", "rubbish")] == [36, 9, 0]
+
+
+def test_a_log_that_cannot_be_read_does_not_hide_the_finding(session: Session, make_check: Callable[..., Check]) -> None:
+    class Kube:
+        def logs(self, *_: object, **__: object) -> str:
+            raise StepError("the kubelet does not answer")
+
+    session.kube = Kube()  # type: ignore[assignment]
+    context = Context(session, make_check("cluster.system-pods", lambda _: passed("", "")))
+    platform.save(context, [pod("a", ready=False)])
+    assert context.evidence == ("cluster.system-pods/pods.yaml", "cluster.system-pods/logs/n.a.c.log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from arena_install.errors import ArenaError
 from arena_install.verify.context import Context
 from arena_install.verify.kube import Object
 from arena_install.verify.workspace import RUN_LABEL
@@ -63,5 +64,9 @@ def save(ctx: Context, found: list[Object]) -> None:
     for pod in found:
         meta = pod["metadata"]
         for container in pod["spec"]["containers"]:
-            if log := ctx.kube.logs(meta["namespace"], meta["name"], container["name"], tail=200):
-                ctx.save(f"logs/{meta['namespace']}.{meta['name']}.{container['name']}.log", log)
+            file = f"logs/{meta['namespace']}.{meta['name']}.{container['name']}.log"
+            try:
+                if log := ctx.kube.logs(meta["namespace"], meta["name"], container["name"], tail=200):
+                    ctx.save(file, log)
+            except ArenaError as error:  # its kubelet does not answer, say: evidence must not hide the finding
+                ctx.save(file, f"no log: {error}\n")
