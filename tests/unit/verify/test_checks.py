@@ -95,7 +95,7 @@ def test_versions_are_compared_by_minor() -> None:
     assert [cluster._minor(version) for version in ("v1.36.3", "1.9", "rubbish")] == [36, 9, 0]
 
 
-def test_a_log_that_cannot_be_read_does_not_hide_the_finding(session: Session, make_check: Callable[..., Check]) -> None:
+def test_an_unreadable_log_does_not_hide_the_finding(session: Session, make_check: Callable[..., Check]) -> None:
     class Kube:
         def logs(self, *_: object, **__: object) -> str:
             raise StepError("the kubelet does not answer")
