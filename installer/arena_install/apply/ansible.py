@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -92,7 +93,7 @@ def run_playbook(
     }
     tracker = _Tracker(emit)
     with control_folder(cluster.inventory) as sockets, (run / "ansible.log").open("ab") as log:
-        environment |= {"ANSIBLE_LOCAL_TEMP": str(run / "tmp"), "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets)}
+        environment |= {"ANSIBLE_LOCAL_TEMP": tempfile.gettempdir(), "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets)}
         child = subprocess.Popen(
             command,
             cwd=data,

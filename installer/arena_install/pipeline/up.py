@@ -40,8 +40,8 @@ class Result:
 
 
 def run_folder(state: Path, verb: str) -> Path:
-    """A new private folder for what this run says and leaves, its temporary files too; `last` points at it. Makes the
-    cluster's own too.
+    """A new private folder for what this run says; `last` points at it. Makes the cluster's own too, and one for this
+    run's temporary files, apart from what people hand on: the API client writes a key there.
     """
     state.mkdir(parents=True, exist_ok=True, mode=0o700)
     folder = state / "runs" / f"{time.strftime('%Y%m%dT%H%M%S')}-{verb}"
@@ -49,9 +49,9 @@ def run_folder(state: Path, verb: str) -> Path:
     last = state / "runs" / "last"
     last.unlink(missing_ok=True)
     last.symlink_to(folder.name)
-    # Those of a run that is killed are then found, and go when the cluster's state does: a kubeconfig is among them.
-    scratch = folder / "tmp"
-    scratch.mkdir(exist_ok=True)
+    # In the cluster's state, so that those of a run that is killed go when it does.
+    scratch = state / "tmp" / folder.name
+    scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
     tempfile.tempdir = str(scratch)
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     return folder
