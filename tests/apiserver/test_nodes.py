@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -73,7 +74,8 @@ def test_a_drained_node_is_empty_cordoned_and_says_why(api: Api, home: str) -> N
     nodes.drain(api, [NODE], events.append, limit=30)
     assert running(api, home) == []
     assert spec(api) == {"unschedulable": True, "leaving": True}
-    assert events[-1].text == "drained: 1 pods"
+    # Other tests' deployments, on the same server, get pods on this node too.
+    assert re.fullmatch(r"drained: [1-9]\d* pods", events[-1].text)
     nodes.drain(api, [NODE], ignore, limit=30)
     nodes.stay(api, [NODE])
     assert spec(api) == {"unschedulable": None, "leaving": False}
