@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import json
+import sys
+import textwrap
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
     from arena_install.diagnosis import Cause, Counts, Diagnosis, Note
+    from arena_install.diagnosis.pod import PodDiagnosis
     from arena_install.pipeline.shell import Shell
     from arena_install.probe.facts import Facts
 
 _CAUSES = 5  # told on one screen
 _SEEN = 4  # lines of evidence a cause
 _FOLLOWS = 4
+_SEEN_OF_POD = 6
 _NOTES = 4
+_INDENT = 15  # columns
 _LONG = 240  # characters of a line of evidence
 
-console = Console(highlight=False)
+# Without a terminal nothing is to be wrapped: somebody may look for words in it.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 500)
 
 
 def tell_diagnosis(diagnosis: Diagnosis, facts: Facts, shell: Shell, *, as_json: bool) -> None:
@@ -34,6 +38,8 @@ def tell_diagnosis(diagnosis: Diagnosis, facts: Facts, shell: Shell, *, as_json:
         _tell_causes(diagnosis)
     else:
         _tell_well(diagnosis)
+    if diagnosis.causes and diagnosis.notes:
+        console.print()
     for note in diagnosis.notes[:_NOTES]:
         _tell_note(note)
     if len(diagnosis.notes) > _NOTES:
@@ -53,8 +59,25 @@ def as_dict(diagnosis: Diagnosis, facts: Facts, shell: Shell) -> dict[str, objec
     return document | {"facts": facts.as_dict()}
 
 
+def tell_pod(found: PodDiagnosis, shell: Shell, *, as_json: bool) -> None:
+    broken = found.broken
+    if as_json:
+        print(json.dumps(found.as_dict() | {"mend": shell.lines(broken.fixes) if broken else []}))
+        return
+    where = f"pod {found.namespace}/{found.name}"
+    if broken is None:
+        console.print(Text.assemble(("✓ ", "bold green"), (where, "bold"), f" {found.state}"))
+        return
+    console.print(Text.assemble((f"✗ {where}: ", "bold red"), (broken.what, "bold"), (f"  [{found.state}]", "dim")))
+    _tell_rows("seen", broken.seen[:_SEEN_OF_POD])
+    console.print()
+    _tell_lines("mend", shell.lines(broken.fixes))
+
+
 def _tell_causes(diagnosis: Diagnosis) -> None:
-    for cause in diagnosis.causes[:_CAUSES]:
+    for index, cause in enumerate(diagnosis.causes[:_CAUSES]):
+        if index:
+            console.print()
         _tell_cause(cause, diagnosis.cluster)
     if len(diagnosis.causes) > _CAUSES:
         console.print(f"  and {len(diagnosis.causes) - _CAUSES} more: arena-install doctor --json", style="dim")
@@ -64,18 +87,20 @@ def _tell_cause(cause: Cause, cluster: str) -> None:
     where = ", ".join(cause.hosts) or f"cluster {cluster}"
     title = Text.assemble((f"✗ {where}: ", "bold red"), (cause.what, "bold"), (f"  [{cause.link}]", "dim"))
     console.print(title)
-    rows = Table.grid(padding=(0, 2, 0, 0))
-    rows.add_column(width=9, style="dim")
-    rows.add_column(overflow="fold")
-    seen = [_short(line) for line in cause.seen[:_SEEN]]
+    seen = list(cause.seen[:_SEEN])
     if len(cause.hosts) > 1 and seen:
         seen[0] = f"{cause.hosts[0]}: {seen[0]}"
-    for index, line in enumerate(seen):
-        rows.add_row("seen" if index == 0 else "", Text(line))
-    follows = _few(cause.follows)
-    for index, line in enumerate(follows):
-        rows.add_row("leads to" if index == 0 else "", Text(_short(line), "dim"))
-    console.print(Padding(rows, (0, 0, 1, 4)))
+    _tell_rows("seen", seen)
+    _tell_rows("may cause", _few(cause.follows), "dim")
+
+
+def _tell_rows(word: str, lines: Iterable[str], style: str = "") -> None:
+    """Lines beside a word at their left, wrapped beside it too."""
+    for index, line in enumerate(lines):
+        parts = textwrap.wrap(_short(line), max(20, console.width - _INDENT), break_on_hyphens=False)
+        for number, part in enumerate(parts):
+            left = f"    {word}" if index == number == 0 else ""
+            console.print(Text.assemble((f"{left:<{_INDENT}}", "dim"), (part, style)))
 
 
 def _few(lines: tuple[str, ...]) -> list[str]:
@@ -91,23 +116,35 @@ def _short(line: str) -> str:
 
 def _tell_note(note: Note) -> None:
     where = ", ".join(note.hosts)
-    console.print(Text.assemble((f"! {where}: " if where else "! ", "yellow"), note.text))
+    lines = textwrap.wrap(f"{where}: {note.text}" if where else note.text, max(20, console.width - 2))
+    for index, line in enumerate(lines):
+        console.print(Text.assemble(("  " if index else "! ", "yellow"), line))
 
 
 def _tell_fixes(diagnosis: Diagnosis, shell: Shell) -> None:
-    """Lines to copy: none is broken, none is shortened."""
-    rows = [(cause.link, cause.hosts, cause.fixes) for cause in diagnosis.causes[:_CAUSES]]
-    if not rows:
-        rows = [("", note.hosts, note.fixes) for note in diagnosis.notes[:_NOTES]]
-    rows = [row for row in rows if row[2]]
-    if not rows:
-        return
-    console.print()
-    for link, hosts, fixes in rows:
-        others = f"; the same on {', '.join(hosts[1:])}" if len(hosts) > 1 and any(fix.host for fix in fixes) else ""
-        console.print(Text(f"mend {link}{others}".rstrip(), "bold green" if diagnosis.causes else "green"))
-        for line in shell.lines(fixes):
-            console.print(f"  {line}", soft_wrap=True, markup=False)
+    """Lines to copy: none is broken, none is shortened, none is told twice in a row."""
+    told = diagnosis.causes[:_CAUSES] or diagnosis.notes[:_NOTES]
+    titles: dict[tuple[str, ...], list[str]] = {}
+    for one in told:
+        if lines := tuple(shell.lines(one.fixes)):
+            titles.setdefault(lines, []).append(_title(one))
+    for index, (lines, names) in enumerate(titles.items()):
+        if index == 0:
+            console.print()
+        _tell_lines(f"mend {', '.join(filter(None, names))}".rstrip(), lines)
+
+
+def _title(one: Cause | Note) -> str:
+    """The link that a command mends; with the other hosts, where it is for one host."""
+    link = getattr(one, "link", "")
+    others = one.hosts[1:] if any(fix.host for fix in one.fixes) else ()
+    return f"{link} (the same on {', '.join(others)})".strip() if others else link
+
+
+def _tell_lines(title: str, lines: Iterable[str]) -> None:
+    console.print(Text(title, "bold green"))
+    for line in lines:
+        console.print(f"  {line}", soft_wrap=True, markup=False)
 
 
 def _tell_well(diagnosis: Diagnosis) -> None:

@@ -34,8 +34,7 @@ def drifted(link: str) -> Callable[[HostView], Broken | None]:
     def look(view: HostView) -> Broken | None:
         if not (items := drift_of(view, link)):
             return None
-        what = "recorded files and settings" if link in ("drift", "driver files") else f"what was set up of {link}"
-        return Broken(f"{what}: not as recorded", told(items), (UP,))
+        return Broken("what was set up is not as recorded any more", told(items), (UP,))
 
     return look
 

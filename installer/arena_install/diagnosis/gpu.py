@@ -98,7 +98,7 @@ def _nvml(view: GpuView) -> Broken | None:
     again = view.on_host("gpusim clear")
     if "mismatch" in error:
         fixes = (view.on_host("gpusim set init=ok"),) if view.simulated else view.reboot()
-        return Broken("NVML: driver and library are of different versions (mismatch)", seen, fixes)
+        return Broken("NVML: driver and library are of different versions (mismatch)", (view.error,), fixes)
     if "libnvidia-ml" in error or "librarynotfound" in error or "library not found" in error:
         reinstall = "apt-get install --reinstall $(dpkg -S libnvidia-ml.so.1 | cut -d: -f1 | sort -u)"
         fix = Fix("arena-install up") if view.recorded else view.on_host(reinstall)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from arena_install.diagnosis.daemons import daemon
 from arena_install.diagnosis.drift import UP, drift_of, drifted, told
 from arena_install.diagnosis.model import Broken, Fix, Link
-from arena_install.diagnosis.view import HostView, is_member
+from arena_install.diagnosis.view import HostView, is_member, not_ready
 from arena_install.probe.facts import HostFacts
 
 KUBELET_CONFIG = "/var/lib/kubelet/config.yaml"
@@ -158,10 +158,8 @@ def _node(view: HostView) -> Broken | None:
         return None
     if view.node is None:
         return Broken("the host has no node in the cluster", ("the API knows no node of its name or address",), (UP,))
-    for row in view.node["status"].get("conditions") or []:
-        if row["type"] == "Ready" and row["status"] != "True":
-            seen = f"node {view.node_name}: {row.get('reason', '')}: {row.get('message', '')}"
-            return Broken("the node is not Ready", (seen,), (Fix("systemctl restart kubelet", view.host.name),))
+    if why := not_ready(view.node):
+        return Broken("the node is not Ready", (why,), (Fix("systemctl restart kubelet", view.host.name),))
     return None
 
 

@@ -94,6 +94,14 @@ class HostView:
         return self.facts is not None and role in self.facts.ledger
 
 
+def not_ready(node: Object) -> str:
+    """Why a node is not Ready, in its own words; "" if it is."""
+    for row in node["status"].get("conditions") or []:
+        if row["type"] == "Ready" and row["status"] != "True":
+            return f"node {node['metadata']['name']}: {row.get('reason', '')}: {row.get('message', '')}"
+    return ""
+
+
 def is_member(view: HostView) -> bool:
     """Whether the host was made a node; of one that could not be looked at, the API knows."""
     if view.facts is None:

@@ -18,7 +18,7 @@ import re
 from functools import cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from arena_install.errors import ConfigError
 from arena_install.inventory import yamlfile
@@ -40,10 +40,16 @@ class Fault(BaseModel):
     mend: str = Field(min_length=1)
     shows: str = ""  # ends 0 once the effect is there
     gone: str = ""  # ends 0 once it is gone
-    fails: tuple[str, ...] = Field(min_length=1)  # checks that must fail
+    fails: tuple[str, ...] = ()  # checks that must fail; none for what doctor alone sees
     also: tuple[str, ...] = ()  # checks that fail or are skipped beside those that need one of `fails`
     doctor: str = ""  # what doctor's first cause must contain; "" where doctor can't see it
     source: Source = NOWHERE
+
+    @model_validator(mode="after")
+    def _is_seen(self) -> Fault:
+        if not self.fails and not self.doctor:
+            raise ValueError("name the checks that fail under it, or what doctor says of it")
+        return self
 
     @property
     def group(self) -> str:
