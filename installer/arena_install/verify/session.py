@@ -63,6 +63,9 @@ class Session:
     def gpu_nodes(self) -> list[Object]:
         return [node for node in self.nodes() if node["metadata"]["name"] in self.facts.gpu_nodes]
 
+    def gpu_names(self) -> list[str]:
+        return [str(node["metadata"]["name"]) for node in self.gpu_nodes()]
+
     def host(self, node: Object) -> Host | None:
         """The host of the inventory that this node is, by its name or an address."""
         known = {node["metadata"]["name"], *(a["address"] for a in node["status"].get("addresses") or [])}

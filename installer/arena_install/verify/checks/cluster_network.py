@@ -226,7 +226,6 @@ def internal(node: Object) -> str:
 )
 def path_mtu(ctx: Context) -> Outcome:
     up = ctx.session.agents.start(ctx, "pod")
-
     mtus = ctx.session.agents.ask_all(ctx, "pod", lambda _: ["sh", _POD, "mtu"])
 
     def asks(node: str) -> list[str]:  # a pod without rights may not ping: the host's agent does it in its place

@@ -189,9 +189,7 @@ def persistence(ctx: Context) -> Outcome:
 )
 def nvlink(ctx: Context) -> Outcome:
     seen = healths(ctx)
-    joined = [
-        (where, gpu) for where, gpu in _lines(seen) if any(gpu.links) or (gpu.links and _ON_BOARD.search(gpu.name))
-    ]
+    joined = [(where, gpu) for where, gpu in _lines(seen) if _joined(gpu)]
     if not joined:
         return skipped("no GPU here is joined by NVLink")
     problems = [f"{where}: {what}" for where, gpu in joined for what in link_problems(gpu)]
@@ -248,7 +246,7 @@ def idle(ctx: Context) -> Outcome:
 
 def _given(ctx: Context) -> set[str]:
     """UUIDs that the kubelets gave to pods."""
-    nodes = [node["metadata"]["name"] for node in ctx.session.gpu_nodes()]
+    nodes = ctx.session.gpu_names()
     views = [ctx.session.readers.view(ctx, node) for node in nodes]
     return {uuid for view in views for uuids in view.assigned.values() for uuid in uuids}
 

@@ -39,7 +39,7 @@ _OTHER = ("an error that is not in its manual", "on host {node}: nvidia-smi; dme
 
 def healths(ctx: Context) -> dict[str, Health]:
     """Every GPU node's health by name; starts all readers before it waits for one."""
-    names = [node["metadata"]["name"] for node in ctx.session.gpu_nodes()]
+    names = ctx.session.gpu_names()
     ctx.session.readers.start(ctx, names)
     return {name: ctx.session.readers.health(ctx, name) for name in names}
 

@@ -30,7 +30,7 @@ _VIEW = ["python3", "/payload/gpu_view.py"]
     writes=True,
 )
 def one_gpu(ctx: Context) -> Outcome:
-    names = [node["metadata"]["name"] for node in ctx.session.gpu_nodes()]
+    names = ctx.session.gpu_names()
     busy = [name for name in names if free_gpus(ctx, name) < 1]
     if busy:
         return skipped(

@@ -60,7 +60,7 @@ class Training:
     writes=True,
 )
 def job(ctx: Context) -> Outcome:
-    nodes = [node["metadata"]["name"] for node in ctx.session.gpu_nodes()]
+    nodes = ctx.session.gpu_names()
     free = sum(free_gpus(ctx, node) for node in nodes)
     world = min(max(_WORLD, len(nodes)), free)
     if world < 2:
@@ -340,7 +340,7 @@ def replicas_agree(ctx: Context) -> Outcome:
 )
 def placement(ctx: Context) -> Outcome:
     done = _training(ctx)
-    wanted = {node["metadata"]["name"] for node in ctx.session.gpu_nodes()}
+    wanted = set(ctx.session.gpu_names())
     used = {node: sorted(p for p, n in done.pods.items() if n == node) for node in sorted(set(done.pods.values()))}
     ctx.save("placement.json", used)
     expected = f"at least one replica on each of {', '.join(sorted(wanted))}"
