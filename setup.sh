@@ -27,6 +27,7 @@ need curl curl
 if [ "$purpose" = test ]; then
     need sshd openssh-server
     need busybox busybox
+    need docker-registry docker-registry
     need git git
 fi
 if [ -n "$missing" ]; then

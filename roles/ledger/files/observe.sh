@@ -9,6 +9,7 @@
 # package  <version> <hold|-> | absent       (Debian packages)
 # mount    <source> <fstype> | absent
 # link     present | absent                  (network interfaces)
+# image    sha256:<manifest> | incomplete | absent   (in this host's registry, with all its blobs)
 # others   unknown
 set -f
 LC_ALL=C
@@ -79,12 +80,37 @@ mounts() {
     [ -z "$(names_of mount)" ] || awk '{ print "mount|" $2 "|" $1 " " $3 }' /proc/self/mounts
 }
 
+images() {
+    # shellcheck disable=SC2046
+    set -- $(names_of image)
+    [ $# -gt 0 ] || return 0
+    root=$(sed -n 's/^ *rootdirectory: *//p' "${REGISTRY_CONFIG:-/etc/docker/registry/config.yml}" 2>/dev/null)
+    root=${root:-/var/lib/docker-registry}/docker/registry/v2
+    for name in "$@"; do
+        repository=$root/repositories/${name%:*}
+        digest=
+        read -r digest 2>/dev/null <"$repository/_manifests/tags/${name##*:}/current/link"
+        manifest=$(blob "${digest#*:}")
+        state=$digest
+        [ -n "$digest" ] || continue
+        [ -s "$manifest" ] && [ -e "$repository/_manifests/revisions/sha256/${digest#*:}/link" ] || state=incomplete
+        for part in $(grep -o 'sha256:[0-9a-f]\{64\}' "$manifest" 2>/dev/null); do
+            part=${part#*:}
+            [ -s "$(blob "$part")" ] && [ -e "$repository/_layers/sha256/$part/link" ] || state=incomplete
+        done
+        printf 'image|%s|%s\n' "$name" "$state"
+    done
+}
+
+blob() { printf '%s' "$root/blobs/sha256/${1%"${1#??}"}/$1/data"; }
+
 {
     files
     units
     sysctls
     packages
     mounts
+    images
     for name in $(names_of path); do
         if [ -e "$name" ] || [ -L "$name" ]; then printf 'path|%s|present\n' "$name"; fi
     done
@@ -114,7 +140,7 @@ mounts() {
             else state = what[name] " " mode[name]
         } else if ((kind "|" name) in known) state = known[kind "|" name]
         else if (kind == "unit") state = "not-found inactive"
-        else if (kind ~ /^(path|sysctl|package|mount|link)$/) state = "absent"
+        else if (kind ~ /^(path|sysctl|package|mount|link|image)$/) state = "absent"
         else state = "unknown"
         print kind "|" name "|" state
     }'

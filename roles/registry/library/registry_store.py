@@ -99,11 +99,12 @@ class Store:
 
 
 def incomplete(store, want):
-    """Entries whose tag does not point at their manifest."""
+    """Entries whose tag does not point at their manifest, or that lack a blob: disks lose files, people delete them."""
     return [
         entry
         for entry in want
         if store.manifest(entry["repository"], entry["tag"] or entry["manifest"]) != entry["manifest"]
+        or not all(store.has_blob(entry["repository"], digest) for digest in entry["blobs"])
     ]
 
 
@@ -121,7 +122,7 @@ def missing(store, want):
     due = incomplete(store, want)
     if not due:
         return [], []
-    # Blobs of finished entries are there: the registry accepted their manifests.
+    # Blobs of finished entries are there: each was just asked for.
     done = {digest for entry in want if entry not in due for digest in entry["blobs"]}
     found = holders(store, due)
     lacking = {digest for entry in due for digest in entry["blobs"]} - done - set(found)

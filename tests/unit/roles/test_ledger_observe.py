@@ -71,6 +71,36 @@ def test_an_installed_package_has_version_and_hold() -> None:
     assert observe("package|dpkg") == [f"package|dpkg|{version} -"]
 
 
+def test_an_image_is_there_with_all_its_blobs_or_it_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = tmp_path / "docker/registry/v2"
+    repository = root / "repositories/r.example.org/a/b"
+
+    def put(path: Path, data: bytes) -> Path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return path
+
+    def blob(data: bytes) -> tuple[str, Path]:
+        digest = hashlib.sha256(data).hexdigest()
+        return digest, put(root / f"blobs/sha256/{digest[:2]}/{digest}/data", data)
+
+    layer, layer_file = blob(b"layer")
+    link = put(repository / f"_layers/sha256/{layer}/link", b"sha256:" + layer.encode())
+    manifest, manifest_file = blob(b'{"layers": [{"digest": "sha256:%s"}]}' % layer.encode())
+    revision = put(repository / f"_manifests/revisions/sha256/{manifest}/link", b"x")
+    tag = put(repository / "_manifests/tags/1.0/current/link", b"sha256:" + manifest.encode())
+    monkeypatch.setenv("REGISTRY_CONFIG", str(put(tmp_path / "config.yml", f"  rootdirectory: {tmp_path}\n".encode())))
+    ask, other = "image|r.example.org/a/b:1.0", "image|r.example.org/a/b:2.0"
+    assert observe(ask, other) == [f"{ask}|sha256:{manifest}", f"{other}|absent"]
+    for lost in (layer_file, link, manifest_file, revision):
+        kept = lost.read_bytes()
+        lost.unlink()
+        assert observe(ask) == [f"{ask}|incomplete"], lost
+        lost.write_bytes(kept)
+    tag.unlink()
+    assert observe(ask) == [f"{ask}|absent"]
+
+
 @pytest.mark.skipif(not Path("/bin/busybox").exists(), reason="busybox is not installed")
 def test_runs_in_another_shell(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("x")
