@@ -34,6 +34,9 @@ class Role:
     files: tuple[str, ...] | Literal["all"]
     folder: Path
     privileges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of its pods, as in a component's row
+    #: role -> items of this one ("file /x") of which its hosts hold copies: lost here, they are due there
+    renews: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reads: tuple[str, ...] = ()  # files of other roles, relative to its folder, that decide what it leaves too
 
     def code_digest(self) -> str:
         """sha256 over the role's own files and those of the ledger role, whose modules every role works with."""
@@ -44,6 +47,8 @@ class Role:
                     if path.is_file() and path.name != "reset.yml" and "__pycache__" not in path.parts:
                         digest.update(f"{path.relative_to(folder)}\0".encode())
                         digest.update(hashlib.sha256(path.read_bytes()).digest())
+        for name in self.reads:
+            digest.update(hashlib.sha256((self.folder / name).read_bytes()).digest())
         return digest.hexdigest()
 
 
@@ -67,7 +72,7 @@ def load_roles(folder: Path) -> tuple[Role, ...]:
 
 
 def _role(path: Path, row: Mapping[str, Any]) -> Role:
-    unknown = set(row) - {"title", "hosts", "needs", "inputs", "images", "files", "privileges"}
+    unknown = set(row) - {"title", "hosts", "needs", "inputs", "images", "files", "privileges", "reads", "renews"}
     if unknown:
         raise ConfigError(f"unknown key {sorted(unknown)[0]!r}", where=str(path))
 
@@ -85,4 +90,6 @@ def _role(path: Path, row: Mapping[str, Any]) -> Role:
         files=names("files"),
         folder=path.parent,
         privileges={name: tuple(words) for name, words in row.get("privileges", {}).items()},
+        renews={name: tuple(items) for name, items in row.get("renews", {}).items()},
+        reads=tuple(row.get("reads", ())),
     )

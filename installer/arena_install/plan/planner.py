@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,13 +73,17 @@ def make_plan(
     """records: host -> role -> Record. digests: host -> role -> wanted input digest. components_wanted: name -> digest;
     components_found: name -> Record, None when the cluster does not answer."""
     actions = []
+    renewed: set[str] = set()  # roles whose hosts hold copies of what an earlier role makes anew
     for role in roles:
         for host in cluster.hosts:
             if not host.groups.intersection(role.hosts):
                 continue
             why = reasons(records.get(host.name, {}).get(role.name), digests[host.name][role.name])
+            if not why and role.name in renewed:
+                why = (Reason("changed"),)
             if why:
                 actions.append(RoleAction(role.name, host.name, why))
+                renewed.update(name for name, items in role.renews.items() if _lost(why, items))
     components = []
     for name, digest in components_wanted.items():
         why = (Reason("unseen"),) if components_found is None else reasons(components_found.get(name), digest)
@@ -101,6 +105,11 @@ def reasons(record: Record | None, wanted: str) -> tuple[Reason, ...]:
         if item.recorded != item.found
     )
     return changed + drift
+
+
+def _lost(why: Sequence[Reason], items: Collection[str]) -> bool:
+    """Whether one of the items is gone or has another content: more than a mode or an owner."""
+    return any(row.item in items and row.recorded.split()[0] != row.found.split()[0] for row in why)
 
 
 def _uses(role: Role, entry: str) -> bool:

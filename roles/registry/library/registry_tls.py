@@ -3,7 +3,7 @@
 
 The authority's key is made here and never leaves the host. The server's certificate is made anew when it does not
 carry the wanted addresses, was not signed by this authority, or ends within RENEW_DAYS; the authority only when it is
-missing, because every host trusts it.
+missing or does not belong to its key, because every host trusts it. Its own certificate is made again from its key.
 """
 
 import grp
@@ -46,31 +46,39 @@ class Tls:
         return done.stdout
 
     def has_authority(self):
-        return os.path.exists(self.path("ca.key")) and os.path.exists(self.path("ca.crt"))
+        return self.matches("ca.key", "ca.crt")
+
+    def matches(self, key, certificate):
+        try:
+            public = self.openssl("pkey", "-in", self.path(key), "-pubout")
+            return public == self.openssl("x509", "-in", self.path(certificate), "-noout", "-pubkey")
+        except OSError:
+            return False
 
     def is_good(self):
         try:
             text = self.openssl("x509", "-in", self.path("tls.crt"), "-noout", "-ext", "subjectAltName")
             self.openssl("x509", "-in", self.path("tls.crt"), "-noout", "-checkend", str(RENEW_DAYS * 86400))
             self.openssl("verify", "-CAfile", self.path("ca.crt"), self.path("tls.crt"))
-            key = self.openssl("pkey", "-in", self.path("tls.key"), "-pubout")
-            certified = self.openssl("x509", "-in", self.path("tls.crt"), "-noout", "-pubkey")
         except OSError:
             return False
         found = re.findall(r"(?:DNS|IP Address):[^,\s]+", text)
-        return sorted(found) == sorted(self.names) and key == certified
+        return sorted(found) == sorted(self.names) and self.matches("tls.key", "tls.crt")
 
     def new_key(self, name):
         self.openssl("genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", self.path(name))
 
     def make_authority(self):
-        self.new_key("ca.key.new")
+        try:
+            self.openssl("pkey", "-in", self.path("ca.key"), "-noout")
+        except OSError:
+            self.new_key("ca.key.new")
+            os.replace(self.path("ca.key.new"), self.path("ca.key"))
         self.openssl(
-            "req", "-x509", "-new", "-key", self.path("ca.key.new"), "-days", str(DAYS), "-sha256",
+            "req", "-x509", "-new", "-key", self.path("ca.key"), "-days", str(DAYS), "-sha256",
             "-subj", "/CN=" + self.common_name + " CA", "-out", self.path("ca.crt.new"),
             "-addext", "keyUsage=critical,keyCertSign,cRLSign",
         )  # fmt: skip
-        os.replace(self.path("ca.key.new"), self.path("ca.key"))
         self.publish("ca.crt")
 
     def make_certificate(self):

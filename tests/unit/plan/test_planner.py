@@ -25,8 +25,10 @@ def test_plan(path: Path) -> None:
         Config(),
         None,
     )
+    renews = case.get("renews", {})
     roles = [
-        Role(name, name, tuple(groups), (), (), (), (), Path("/nonexistent")) for name, groups in case["roles"].items()
+        Role(name, name, tuple(groups), (), (), (), (), Path("/nonexistent"), renews=renews.get(name, {}))
+        for name, groups in case["roles"].items()
     ]
     records = {
         host: {role: record(row) for role, row in rows.items()} for host, rows in case["records"].items()

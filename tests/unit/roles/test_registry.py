@@ -114,6 +114,12 @@ def test_only_what_is_missing_is_asked_for_and_a_second_time_nothing(
     again = run_module("registry_store", state="missing", **common)
     assert (again["due"], again["missing"]) == ([], [])
 
+    shared = sha(b"shared layer")[7:]
+    (tmp_path / f"data/docker/registry/v2/blobs/sha256/{shared[:2]}/{shared}/data").unlink()
+    lost = run_module("registry_store", state="missing", **common)
+    assert lost["missing"] == ["sha256:" + shared]
+    assert lost["due"] == [["registry.example/a", "1"], ["registry.example/b/c", "2"]]
+
 
 def test_a_broken_run_goes_on_where_it_stopped(run_module: RunModule, store: Path, tmp_path: Path) -> None:
     row, blobs = image("a", b"first", b"second")
@@ -186,5 +192,8 @@ def test_certificates_are_made_once_and_again_only_for_a_new_address(run_module:
     assert tls("127.0.0.1", "192.0.2.1") == []
     assert tls("192.0.2.2", "127.0.0.1") == ["tls.crt"]
     assert (tls.folder / "ca.crt").read_text() == authority
+    (tls.folder / "ca.crt").write_text("broken")
+    assert tls("192.0.2.2", "127.0.0.1") == ["ca.crt", "tls.crt"]  # of the same key
+    assert (tls.folder / "ca.crt").read_text() != authority
     shutil.copy(tls.folder / "ca.key", tls.folder / "tls.key")  # a key that is not the certificate's
     assert tls("192.0.2.2", "127.0.0.1") == ["tls.crt"]
