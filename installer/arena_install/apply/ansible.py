@@ -174,6 +174,9 @@ class _Tracker:
             host = event["host"]
             self.outcome.changed[host] = self.outcome.changed.get(host, 0) + 1
             self._log("changed", event)
+            for item in event.get("recorded_anew", ()):
+                text = f"{event['host']}: {item} is not what it was, and is recorded as it is now"
+                self._emit(Event("warning", f"role/{self._role}", text))
         elif kind == "retry":
             self._emit(
                 Event("waiting", f"role/{self._role}", f"{event['host']}: {event['task']} ({event.get('attempt')})")

@@ -2,10 +2,13 @@
 """What a role owns on this host, written where the host itself keeps it: /var/lib/arena-install/roles/<role>/.
 
 begin: before the role changes anything, note the intent, how each item is now (once: `before`), a copy of files that
-were there before us (../../backup/<path>), and which packages are installed. end: observe the items and write them,
+were there before us (../../backup/<path>), and which packages are installed; put back of what is not as recorded that
+which no task of a role looks at. end: observe the items and write them,
 note the packages that came in between. leave: note of several roles that they are about to be reset, so that a reset
 that is cut off shows. reset: put every item back to what `before` says, remove the packages that came with the role,
 forget the record. drop: remove those of the items that were not there before, and nothing else.
+
+What the role did not put back as recorded (a package of a newer version, say) is recorded anew, and named.
 
 Only the outcome counts as a change: a run that ends with the record it found reports nothing, and writes it back as
 it was, so that `at` is the time of the last real change.
@@ -103,6 +106,7 @@ def begin(ledger, items, inputs, check):
     changed = record.get("status") != "done" and not was
     known = {line.rsplit("|", 1)[0] for line in ledger.read("before")}
     fresh = ledger.look([item for item in with_parents(items) if item not in known])
+    changed = put_back(ledger, check) or changed
     if check:
         return changed or bool(fresh)
     for line in fresh:
@@ -114,6 +118,26 @@ def begin(ledger, items, inputs, check):
     if record.get("status") == "done":
         ledger.write("record.done", ledger.read("record"))
     ledger.write("record", record_lines(ledger.role, "intent", inputs))
+    return changed
+
+
+def put_back(ledger, check):
+    """Modes, owners and holds that somebody changed: nothing but the record says what they were. What the role wants
+    otherwise by now its tasks set after this."""
+    recorded = ledger.read("items")
+    found = ledger.look([line.rsplit("|", 1)[0] for line in recorded])
+    changed = False
+    for (kind, name, was), (_, _, now) in zip(map(split, recorded), map(split, found)):
+        if was == now or kind not in ("file", "package") or was.split()[0] != now.split()[0]:
+            continue
+        if kind == "file" and not was.startswith("link "):
+            changed = True
+            if not check:
+                own(name, *was.split()[1:])
+        elif kind == "package":
+            changed = True
+            if not check:
+                run(["apt-mark", "hold" if was.endswith(" hold") else "unhold", name])
     return changed
 
 
@@ -151,7 +175,8 @@ def end(ledger, items, inputs, check):
     came = sorted((installed_packages() - set(before)) - set(packages)) if before else []
     same = is_same(was, {"inputs": inputs}) and found == ledger.read("items") and not came
     if check:
-        return not same
+        return not same, []
+    taken = others(ledger.read("items"), found) if is_same(was, {"inputs": inputs}) else []
     if found != ledger.read("items") or not os.path.exists(ledger.path("items")):
         ledger.write("items", found)
     if came:
@@ -162,7 +187,14 @@ def end(ledger, items, inputs, check):
         ledger.write("record", record_lines(ledger.role, "done", inputs))
     ledger.remove("record.done")
     ledger.remove("packages.before")
-    return not same
+    return not same, taken
+
+
+def others(recorded, found):
+    """Items that were there and are not as recorded, though nothing that decides them changed: "file /x" and so on."""
+    now = {line.rsplit("|", 1)[0]: line for line in found}
+    differ = [line for line in recorded if now.get(line.rsplit("|", 1)[0], line) != line]
+    return ["{0} {1}".format(*split(line)[:2]) for line in differ]
 
 
 def record_lines(role, status, inputs):
@@ -356,8 +388,11 @@ def main():
         check = module.check_mode
         done = reset(ledger, check) if given["state"] == "reset" else drop(ledger, given["items"], check)
         module.exit_json(changed=bool(done), restored=done)
-    act = begin if given["state"] == "begin" else end
-    module.exit_json(changed=act(ledger, given["items"], given["inputs"] or "", module.check_mode))
+    inputs = given["inputs"] or ""
+    if given["state"] == "begin":
+        module.exit_json(changed=begin(ledger, given["items"], inputs, module.check_mode))
+    changed, taken = end(ledger, given["items"], inputs, module.check_mode)
+    module.exit_json(changed=changed, recorded_anew=taken)
 
 
 if __name__ == "__main__":

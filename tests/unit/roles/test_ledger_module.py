@@ -100,6 +100,41 @@ def test_a_run_that_died_leaves_its_intent_and_the_next_one_ends_it(host: Host) 
     assert host.record()["status"] == "done"
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="owners are root's to change")
+def test_modes_and_owners_are_put_back_when_a_role_begins(host: Host) -> None:
+    converge(host)
+    own, folder = host.etc / "made/own.conf", host.etc / "made"
+    own.chmod(0o600)
+    os.chown(folder, 1, 1)
+    assert host.call("begin", check=True)["changed"] is True
+    assert own.stat().st_mode & 0o777 == 0o600
+    assert converge(host) == (True, False)
+    assert own.stat().st_mode & 0o777 == 0o644 and folder.stat().st_uid == 0
+
+
+def test_what_a_role_does_not_put_back_is_recorded_anew_and_named(host: Host) -> None:
+    host.items.append(f"file|{host.etc}/secret")
+    (host.etc / "secret").write_text("made once")
+    converge(host)
+    (host.etc / "secret").write_text("other")
+    host.call("begin")
+    host.change()
+    answer = host.call("end")
+    assert answer["changed"] is True and answer["recorded_anew"] == [f"file {host.etc}/secret"]
+    host.call("begin")
+    host.change()
+    assert host.call("end")["recorded_anew"] == []
+
+
+def test_with_new_inputs_modes_are_put_back_too_and_nothing_is_named(host: Host) -> None:
+    converge(host)
+    (host.etc / "theirs.conf").chmod(0o600)
+    host.call("begin", "i2")
+    assert (host.etc / "theirs.conf").stat().st_mode & 0o777 == 0o640
+    (host.etc / "theirs.conf").write_text("as i2 wants it")
+    assert host.call("end", "i2")["recorded_anew"] == []
+
+
 def test_reset_restores_what_was_there_and_removes_what_was_not(host: Host) -> None:
     converge(host)
     answer = host.call("reset")

@@ -42,6 +42,8 @@ class CallbackModule(CallbackBase):
     def _result(self, event: str, result: Any, **extra: Any) -> None:
         outcome = result.result
         data = {"host": result.host.get_name(), "changed": bool(outcome.get("changed")), **self._task(result.task)}
+        if outcome.get("recorded_anew"):
+            data["recorded_anew"] = [str(item) for item in outcome["recorded_anew"]]
         if event in ("failed", "unreachable", "retry"):
             data["result"] = {key: str(outcome[key])[-4000:] for key in _KEPT if outcome.get(key)}
             items = [item for item in outcome.get("results", ()) if isinstance(item, dict) and item.get("failed")]
