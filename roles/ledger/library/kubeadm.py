@@ -7,9 +7,11 @@ over what is there, which keeps certificates and data; a join is reset first), a
 of a cluster, which is never touched.
 """
 
+import base64
 import hashlib
 import json
 import os
+import re
 import subprocess
 
 from ansible.module_utils.basic import AnsibleModule
@@ -22,6 +24,7 @@ options:
   cluster: {type: str, description: name of the cluster}
   config: {type: str, description: kubeadm's configuration, YAML}
   fixed: {type: dict, description: "what a running cluster can't change: its name as users know it -> value"}
+  kubelet: {type: str, description: settings of the cluster's kubelets; others than noted make this host's file anew}
   ignore: {type: list, elements: str, description: preflight errors to pass over}
 """
 
@@ -36,6 +39,11 @@ MANIFESTS = [
     for name in ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler")
 ]
 CONFIG = "/run/arena-install-kubeadm.yaml"
+KUBELET = "/var/lib/kubelet/config.yaml"
+AUTHORITY = KUBERNETES + "/pki/ca.crt"
+KUBECONFIG = KUBERNETES + "/kubelet.conf"
+CLIENT = "/var/lib/kubelet/pki/kubelet-client-current.pem"
+PATCHES = "/etc/arena-install/kubeadm-patches"
 # What a half-done init leaves behind, and its own ports: no reason to refuse to go on.
 HALF_DONE = [
     "DirAvailable--var-lib-etcd",
@@ -76,8 +84,8 @@ class Kubeadm:
             if config:
                 os.unlink(CONFIG)
 
-    def must(self, *arguments):
-        done = self.run(*arguments)
+    def must(self, *arguments, config=True):
+        done = self.run(*arguments, config=config)
         if done.returncode != 0:
             self.fail(done)
         return done
@@ -91,8 +99,9 @@ class Kubeadm:
 
     def look(self):
         """Whether this host is a member of our cluster; fails when it is one of somebody else's."""
-        member = os.path.exists(KUBERNETES + "/kubelet.conf") or os.path.exists(MANIFESTS[1])
         note = self.note()
+        member = os.path.exists(KUBECONFIG) or os.path.exists(MANIFESTS[1])
+        member = member or (note.get("state") == "done" and os.path.exists(CLIENT))
         if member and not note:
             self.module.fail_json(
                 msg="{0} already belongs to a Kubernetes cluster that arena-install did not make "
@@ -144,9 +153,11 @@ class Kubeadm:
             phases += [("control-plane", "all"), ("etcd", "local")]
         if not all(
             os.path.exists(KUBERNETES + "/" + name)
-            for name in ("admin.conf", "controller-manager.conf", "scheduler.conf")
+            for name in ("admin.conf", "controller-manager.conf", "kubelet.conf", "scheduler.conf")
         ):
             phases.append(("kubeconfig", "all"))
+        if self.kubelet_differs(note):
+            phases.append(("kubelet-start",))
         if not phases or self.module.check_mode:
             return bool(phases)
         for phase in phases:
@@ -156,20 +167,76 @@ class Kubeadm:
 
     def write_done(self):
         self.write_note(
-            state="done", fixed=self.given["fixed"], config=sha256(self.given["config"]), manifests=manifests()
+            state="done",
+            fixed=self.given["fixed"],
+            config=sha256(self.given["config"]),
+            manifests=manifests(),
+            kubelet=digest(KUBELET),
+            kubelet_settings=self.kubelet_settings(),
         )
+
+    def kubelet_settings(self):
+        patches = sorted(os.listdir(PATCHES)) if os.path.isdir(PATCHES) else []
+        return sha256(self.given["kubelet"] + "".join(digest(os.path.join(PATCHES, name)) for name in patches))
+
+    def kubelet_differs(self, note):
+        """Whether the kubelet's configuration is not what kubeadm left, or not what is wanted now."""
+        return note.get("kubelet") != digest(KUBELET) or note.get("kubelet_settings") != self.kubelet_settings()
 
     def join(self):
         if self.look():
-            return False
+            return self.mend_member()
         if self.module.check_mode:
             return True
-        if self.note().get("state") == "begun":
+        if self.note():  # cut off half-way, or no member any more
             self.run("reset", "--force", config=False)
         self.write_note(state="begun")
         self.must("join", "--ignore-preflight-errors=" + ",".join(self.given["ignore"]))
         self.write_done()
         return True
+
+    def mend_member(self):
+        """What a kubelet needs at its next start. Whether something was amiss."""
+        lost = [path for path in (AUTHORITY, KUBECONFIG) if not os.path.exists(path)]
+        differs = self.kubelet_differs(self.note())
+        if self.module.check_mode:
+            return bool(lost) or differs
+        try:
+            for path in lost:
+                write(path, self.authority() if path == AUTHORITY else self.kubeconfig())
+        except (OSError, AttributeError):  # no file, or nothing in it that matches
+            self.module.fail_json(
+                msg="{0} and {1} are both gone or broken, and each was to be made from the other. Copy {0} from another "
+                "node.".format(AUTHORITY, KUBECONFIG)
+            )
+        if differs:
+            if not os.path.exists(KUBELET):
+                write(KUBELET, b"")  # kubeadm refuses to go on where it finds none to keep a copy of
+            # Out of the cluster's own copy, with this host's patches over it.
+            self.must("upgrade", "node", "phase", "kubelet-config", "--patches", PATCHES, config=False)
+            self.write_done()
+        return bool(lost) or differs
+
+    def authority(self):
+        """The cluster's certificate, which the kubelet's own kubeconfig carries too."""
+        with open(KUBECONFIG) as text:
+            return base64.b64decode(re.search(r'certificate-authority-data"?: *"?([^"\s]+)', text.read()).group(1))
+
+    def kubeconfig(self):
+        """The kubelet's, with the certificate that it renews by itself."""
+        with open(AUTHORITY, "rb") as data:
+            authority = base64.b64encode(data.read()).decode()
+        server = "https://" + re.search(r"apiServerEndpoint: *(\S+)", self.given["config"]).group(1)
+        user = {"client-certificate": CLIENT, "client-key": CLIENT}
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "cluster", "cluster": {"certificate-authority-data": authority, "server": server}}],
+            "users": [{"name": "kubelet", "user": user}],
+            "contexts": [{"name": "kubelet", "context": {"cluster": "cluster", "user": "kubelet"}}],
+            "current-context": "kubelet",
+        }
+        return json.dumps(config, indent=2).encode()
 
     def reset(self):
         if not self.note():
@@ -181,18 +248,30 @@ class Kubeadm:
         return True
 
 
+def write(path, data):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".new", "wb") as out:
+        out.write(data)
+    os.chmod(path + ".new", 0o600 if path == KUBECONFIG else 0o644)
+    os.replace(path + ".new", path)
+
+
 def sha256(text):
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def digest(path):
+    """sha256 of a file, "" where there is none."""
+    try:
+        with open(path, "rb") as data:
+            return hashlib.sha256(data.read()).hexdigest()
+    except FileNotFoundError:
+        return ""
+
+
 def manifests():
     """Digest of the static pods as kubeadm left them."""
-    found = hashlib.sha256()
-    for path in MANIFESTS:
-        if os.path.exists(path):
-            with open(path, "rb") as data:
-                found.update(data.read())
-    return found.hexdigest()
+    return sha256("".join(map(digest, MANIFESTS)))
 
 
 def main():
@@ -202,6 +281,7 @@ def main():
             "cluster": {"type": "str", "default": ""},
             "config": {"type": "str", "default": "", "no_log": True},
             "fixed": {"type": "dict", "default": {}},
+            "kubelet": {"type": "str", "default": ""},
             "ignore": {"type": "list", "elements": "str", "default": []},
         },
         supports_check_mode=True,
