@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import audit
+import objects
 import pytest
+from mutations import choose, mutations
 
 from arena_install.lab.faults import find
+from arena_install.stack import needed
 from rehearsal import Rehearsal
 
 pytestmark = [pytest.mark.e2e, pytest.mark.lab]
@@ -144,6 +149,35 @@ def shell(host: str, command: str) -> str:
     return done.stdout
 
 
+def recorded() -> dict[str, str]:
+    """host -> kind|name|state lines of all its roles."""
+    return {host: shell(host, "cat /var/lib/arena-install/roles/*/items") for host in ("cp1", "w1", "w2")}
+
+
+def test_fifty_damaged_items_are_named_one_by_one_and_mended(
+    first: subprocess.CompletedProcess[str], state: Path
+) -> None:
+    seed = int(os.environ.get("ARENA_TEST_SEED", "") or random.randrange(10**6))
+    print(f"ARENA_TEST_SEED={seed}")
+    before = recorded()
+    everything = {host: mutations(f"{NAME}-{host}", text.splitlines()) for host, text in before.items()}
+    chosen = choose(everything, 50, random.Random(seed))
+    for host in before:
+        shell(host, " && ".join(f"{{ {row.command}; }}" for row in chosen if row.host == f"{NAME}-{host}"))
+    planned = arena("plan", "--name", NAME, "--detailed-exitcode", "--json")
+    assert planned.returncode == 4, planned.stdout + planned.stderr
+    found = json.loads(planned.stdout)
+    named = {(row["host"], reason["item"]) for row in found["roles"] for reason in row["reasons"]}
+    assert named == {(row.host, row.item) for row in chosen}
+    assert {reason["why"] for row in found["roles"] for reason in row["reasons"]} == {"drift"}
+    assert found["components"] == []
+    mended = arena("up", "--name", NAME, "--verify", "quick")
+    assert mended.returncode == 0, "\n".join(map(str, chosen)) + mended.stdout[-6000:] + mended.stderr
+    assert recorded() == before, chosen
+    again = arena("plan", "--name", NAME, "--detailed-exitcode", "--json")
+    assert again.returncode == 0, again.stdout + again.stderr
+
+
 def test_every_image_came_from_the_local_registry(first: subprocess.CompletedProcess[str], state: Path) -> None:
     """The registry's own log names every manifest that nodes asked for; what runs is among them."""
     log = shell("cp1", "journalctl -u docker-registry --no-pager -o cat")
@@ -194,6 +228,29 @@ def test_a_fourth_host_is_all_that_is_touched(first: subprocess.CompletedProcess
     assert "\n".join(audit.beyond(written, f"{NAME}-w3", old)) == ""
     kubectl(state, "annotate", "node", f"{NAME}-w1", "arena-install.local/proof=seen")
     assert audit.beyond(audited(since), f"{NAME}-w3", old) == [f"{audit.INSTALLER}: patch nodes {NAME}-w1"]
+
+
+def test_each_component_goes_and_leaves_the_cluster_as_it_was_before_it(
+    first: subprocess.CompletedProcess[str], state: Path
+) -> None:
+    """All out, in one after the other, and out again: after each, all objects (CRDs, webhooks, roles, labels of nodes)
+    are those from before that component came."""
+    names = needed("minimal")
+
+    def do(*arguments: str) -> None:
+        done = arena(*arguments, "--name", NAME)
+        assert done.returncode == 0, f"{arguments}\n{done.stdout[-6000:]}{done.stderr}"
+
+    do("down", *(f"--component={name}" for name in names), "--yes")
+    seen = [objects.take(partial(kubectl, state))]
+    for name in names:
+        do("up", f"--only={name}", "--verify=none")
+        seen.append(objects.take(partial(kubectl, state)))
+        assert seen[-1] != seen[-2]
+    for name in reversed(names):
+        do("down", f"--component={name}", "--yes")
+        seen.pop()
+        assert sorted(objects.take(partial(kubectl, state)) ^ seen[-1]) == [], name
 
 
 def running(state: Path) -> dict[tuple[str, str], tuple[str, int]]:
