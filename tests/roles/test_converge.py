@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,17 +19,10 @@ from arena_install.events import ignore
 from arena_install.inventory.config import Config
 from arena_install.lab import Access, LabInfo
 from arena_install.pipeline.setting import Wishes, lab_names
+from host_snapshot import differences, take
 from lab_fixture import REPOSITORY, MakeLab, recap, run_on
 
 pytestmark = pytest.mark.lab
-
-#: What may differ after a reset. Logs are history; a package manager keeps its own backups; empty folders under /run
-#: and the lock of iptables belong to tools that were there before us.
-REVIEWED = re.compile(
-    r"/var/log/(apt|dpkg)|/var/lib/dpkg/status-old|/etc/(passwd|shadow|group|gshadow|subuid|subgid)-$"
-    r"|volatile . /run/(mount|netns|adduser|xtables.lock|lock)|unit network-online.target|/root/.ansible"
-)
-
 
 @dataclass(frozen=True)
 class Site:
@@ -77,8 +68,7 @@ class Site:
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
 
     def snapshot(self) -> dict[str, list[str]]:
-        script = (Path(__file__).parent / "snapshot.sh").read_text()
-        return {host.name: self.on(host.name, script).splitlines() for host in self.lab.hosts}
+        return {host.name: take(host.name) for host in self.lab.hosts}
 
 
 def prepare(lab: LabInfo, folder: Path) -> Site:
@@ -204,12 +194,6 @@ def test_a_foreign_cluster_is_never_touched(converged: Site) -> None:
     output, _ = process.communicate(timeout=600)
     assert process.returncode != 0 and "did not make" in output
     assert differences(before, converged.snapshot()[f"{converged.lab.name}-w1"]) == []
-
-
-def differences(before: Sequence[str], after: Sequence[str]) -> list[str]:
-    was, now = set(before), set(after)
-    lines = [f"- {line}" for line in was - now] + [f"+ {line}" for line in now - was]
-    return sorted(line for line in lines if not REVIEWED.search(line))
 
 
 def test_through_a_jump_host_with_a_sudo_password(lab_hosts: MakeLab, tmp_path: Path) -> None:

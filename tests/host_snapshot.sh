@@ -12,7 +12,9 @@ prune='-path /proc -o -path /sys -o -path /run -o -path /tmp -o -path /dev -o -p
     ip route | sed 's/^/route /'
     iptables-save | grep -v '^#' | sed 's/ \[.*//; s/^/iptables /'
     nft list ruleset | sed 's/^/nft /'
-    sysctl net.ipv4.ip_forward
+    sysctl -a --pattern '^(net\.(bridge|netfilter)\.|net\.ipv[46]\.(ip_forward|conf\.(all|default)\.))' | grep -v nf_conntrack_count
+    getent passwd | sed 's/^/user /'
+    dpkg-query -W -f '${db:Status-Want} ${Package}\n' | sed -n 's/^hold /hold /p'
     echo "hostname $(hostname)"
     awk '$2 ~ /^\/var\/lib/ {print "mount", $2}' /proc/self/mounts
 } 2>/dev/null | sort
