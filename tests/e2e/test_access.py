@@ -131,6 +131,33 @@ def test_no_secret_is_left_in_the_run_folders(installed: Path, place: Place) -> 
             assert not any(secret in text for secret in secrets), path
 
 
+def test_doctor_names_a_wrong_sudo_password(installed: Path, place: Place, tmp_path: Path) -> None:
+    """One of the two is wrong: that host is told by name, the other is looked at."""
+    shutil.copytree(place.state / "labs" / NAME, tmp_path / "lab")
+    (tmp_path / f"lab/host_vars/{NAME}-w1.yml").write_text("ansible_become_password: not-this-one\n")
+    asked = run(installed, "doctor", "-i", str(tmp_path / "lab/hosts.ini"))
+    assert asked.returncode == 3, asked.stdout + asked.stderr
+    (cause,) = [line for line in asked.stdout.splitlines() if line.startswith("✗")]
+    assert f"{NAME}-w1" in cause and "sudo password" in cause, asked.stdout
+    assert "not-this-one" not in asked.stdout + asked.stderr
+
+
+def test_doctor_names_a_changed_host_key(installed: Path, place: Place) -> None:
+    key = "/etc/ssh/ssh_host_ed25519_key"
+    keep = f"cp -a {key} {key}.kept && cp -a {key}.pub {key}.pub.kept && rm {key} {key}.pub"
+    change = f"{keep} && ssh-keygen -q -t ed25519 -N '' -f {key} && systemctl reload ssh"
+    restore = f"mv {key}.kept {key} && mv {key}.pub.kept {key}.pub && systemctl reload ssh"
+    subprocess.run(["podman", "exec", f"{NAME}-w1", "sh", "-c", change], check=True)
+    try:
+        asked = run(installed, "doctor", "-i", place.inventory)
+    finally:
+        subprocess.run(["podman", "exec", f"{NAME}-w1", "sh", "-c", restore], check=True)
+    assert asked.returncode == 3, asked.stdout + asked.stderr
+    (cause,) = [line for line in asked.stdout.splitlines() if line.startswith("✗")]
+    assert f"{NAME}-w1" in cause and "host key" in cause, asked.stdout
+    assert run(installed, "doctor", "-i", place.inventory).returncode == 0
+
+
 def test_down_leaves_hosts_as_their_owner_had_them(installed: Path, place: Place) -> None:
     """Files, packages, holds, units, users, settings, packet filter, links and mounts; an SSH session that was open
     all the time is open still. Here nothing is left either."""
