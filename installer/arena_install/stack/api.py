@@ -32,6 +32,13 @@ class ApiError(StepError):
         self.code, self.reason, self.message = code, reason, message
 
 
+def _retries(*, read: int) -> Any:
+    """Few and soon: what is left to urllib3 is tried ten times, with pauses of up to two minutes."""
+    import urllib3
+
+    return urllib3.Retry(total=2, connect=2, read=read, other=1, redirect=0, backoff_factor=0.2, backoff_max=1)
+
+
 class Api:
     """A connection to one cluster; safe to use from several threads."""
 
@@ -81,7 +88,7 @@ class Api:
         try:
             response = self._client.rest_client.pool_manager.request(
                 method, url, body=data, headers=headers, timeout=urllib3.Timeout(connect=5, read=self._timeout),
-                retries=urllib3.Retry(connect=2, read=1 if method == "GET" else 0, redirect=0, backoff_factor=0.2),
+                retries=_retries(read=1 if method == "GET" else 0),
             )
         except urllib3.exceptions.HTTPError as error:
             reason = getattr(error, "reason", None) or error
