@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from arena_install.verify import pods, readers
-from arena_install.verify.checks import gpu_pods, training
+from arena_install.verify import pods, pytorchjob, readers
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import ApiError, Kube, namespaced
 from arena_install.verify.leftovers import capture_rest
@@ -42,7 +41,7 @@ def test_what_checks_run_is_let_in_by_pod_security(context: Context) -> None:
         volumes=[({"emptyDir": {}}, "/www")],
     )  # fmt: skip
     pods.create(context, restricted, [plain])
-    job = training._manifest(context, 4, ["a", "b"], work.payload(baseline))
+    job = pytorchjob.manifest(context, pytorchjob.Job("j", ["true"], 4, ["a", "b"]), work.payload(baseline))
     template = job["spec"]["pytorchReplicaSpecs"]["Master"]["template"]
     template["metadata"] |= {"name": "replica"}
     for namespace in (baseline, restricted):  # the replicas themselves would do with restricted
@@ -144,7 +143,7 @@ def test_gpus_that_jobs_hold_are_not_free(context: Context, control_plane: Contr
     from apiserver_fixture import HollowNode
 
     with HollowNode(control_plane.kubeconfig, name, {"nvidia.com/gpu": "4"}):
-        assert gpu_pods.free_gpus(context, name) == 4
+        assert pytorchjob.free_gpus(context, name) == 4
         pods.create(context, namespace, [pods.manifest(context, "p", pods.BUSYBOX, ["sleep", "9"], gpus=3)])
         pods.wait_for(context, namespace, ["p"], pods.running, "pods running")
-        assert gpu_pods.free_gpus(context, name) == 1
+        assert pytorchjob.free_gpus(context, name) == 1

@@ -12,7 +12,8 @@ from arena_install.verify import pods
 from arena_install.verify.checks.gpu import RUNTIME
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.model import Outcome, failed, passed, skipped
-from arena_install.verify.needs import GPU, allocatable
+from arena_install.verify.needs import allocatable
+from arena_install.verify.pytorchjob import BUSY_FIX, free_gpus
 from arena_install.verify.records import records
 from arena_install.verify.registry import check
 
@@ -33,9 +34,7 @@ def one_gpu(ctx: Context) -> Outcome:
     names = ctx.session.gpu_names()
     busy = [name for name in names if free_gpus(ctx, name) < 1]
     if busy:
-        return skipped(
-            f"no GPU is free on {', '.join(busy)}", fix="run verify when jobs have ended: kubectl get pods -A -o wide"
-        )
+        return skipped(f"no GPU is free on {', '.join(busy)}", fix=BUSY_FIX)
     seen = _hold(ctx, [(f"one-{i}", name, 1) for i, name in enumerate(names)])
     ctx.save("seen.json", seen)
     expected = "the pod's NVML lists one UUID, the one that PodResources names for it"
@@ -64,10 +63,7 @@ def distinct(ctx: Context) -> Outcome:
             busy.append(name)
         wanted += [(f"all-{len(wanted) + i}", name, 1) for i in range(free)]
     if busy:
-        return skipped(
-            f"fewer than two GPUs are free on {', '.join(busy)}",
-            fix="run verify when jobs have ended: kubectl get pods -A -o wide",
-        )
+        return skipped(f"fewer than two GPUs are free on {', '.join(busy)}", fix=BUSY_FIX)
     seen = _hold(ctx, wanted)
     ctx.save("seen.json", seen)
     problems = compare(seen)
@@ -95,16 +91,6 @@ def _verdict(expected: str, problems: list[str], good: str) -> Outcome:
         cause="\n".join(problems),
         fix="on the host: nvidia-ctk cdi list; cat /etc/containerd/config.toml; arena-install up mends drift",
     )
-
-
-def free_gpus(ctx: Context, node: str) -> int:
-    """Allocatable GPUs of a node that no pod holds."""
-    offered = next((allocatable(n) for n in ctx.session.gpu_nodes() if n["metadata"]["name"] == node), 0)
-    held = 0
-    for pod in ctx.kube.items("/api/v1/pods", fieldSelector=f"spec.nodeName={node}"):
-        if pod["status"].get("phase") not in ("Succeeded", "Failed"):
-            held += sum(int(c.get("resources", {}).get("limits", {}).get(GPU, 0)) for c in pod["spec"]["containers"])
-    return offered - held
 
 
 def _hold(ctx: Context, wanted: list[tuple[str, str, int]]) -> list[dict[str, Any]]:

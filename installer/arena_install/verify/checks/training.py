@@ -5,29 +5,21 @@ One job runs (training.job); the other checks read what it left, so that each cl
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from arena_install.errors import TimedOutError
-from arena_install.verify import pods
-from arena_install.verify.checks.gpu_pods import compare, free_gpus
-from arena_install.verify.context import CheckFailed, Context
-from arena_install.verify.kube import ApiError, Kube, Object, namespaced
+from arena_install.verify import pods, pytorchjob
+from arena_install.verify.checks.gpu_pods import compare
+from arena_install.verify.context import Context
+from arena_install.verify.kube import namespaced
 from arena_install.verify.model import Outcome, failed, passed, skipped
-from arena_install.verify.needs import GPU
-from arena_install.verify.records import records
 from arena_install.verify.registry import check
 
-_JOB = "mnist"
-_KIND = "kubeflow.org/v1"
 _WORLD = 4  # 1 master and 3 workers
 _EPOCHS = 4
 _TRAIN, _HELD_OUT = 8000, 2000
 _FLOOR = 0.9
-#: Seconds until the operator has made pods; and, once the master runs, until the others have found its name.
-_PODS_WITHIN, _NAME_WITHIN = 60.0, 60.0
 
 _JOB_CHECK = "training.job"
 
@@ -61,27 +53,21 @@ class Training:
 )
 def job(ctx: Context) -> Outcome:
     nodes = ctx.session.gpu_names()
-    free = sum(free_gpus(ctx, node) for node in nodes)
+    free = sum(pytorchjob.free_gpus(ctx, node) for node in nodes)
     world = min(max(_WORLD, len(nodes)), free)
     if world < 2:
-        return skipped(
-            f"{free} GPUs are free, two are needed", fix="run verify when jobs have ended: kubectl get pods -A -o wide"
-        )
+        return skipped(f"{free} GPUs are free, two are needed", fix=pytorchjob.BUSY_FIX)
     ctx.session.readers.start(ctx, nodes)
     namespace = ctx.session.workspaces.get("baseline")
-    payload = ctx.session.workspaces.payload(namespace)
-    user = ctx.session.workspaces.user(namespace)
-    manifest = _manifest(ctx, world, nodes, payload)
-    ctx.save("pytorchjob.yaml", manifest)
-    _submit(user, namespace, manifest)
+    command = ["python3", "/payload/mnist.py", f"--epochs={_EPOCHS}", f"--train={_TRAIN}"]
+    it = pytorchjob.Job("mnist", command, world, nodes)
+    pytorchjob.submit(ctx, it, namespace)
     expected = f"1 master and {world - 1} workers succeed, submitted by ServiceAccount verify-user of {namespace}"
 
-    state = _await(ctx, namespace, world)
-    done = Training(world)
+    state = pytorchjob.await_success(ctx, it, namespace)
+    done = Training(world, logs=pytorchjob.heard(ctx, namespace))
     for replica in pods.found(ctx, namespace):
-        name = replica["metadata"]["name"]
-        done.pods[name] = replica["spec"].get("nodeName", "")
-        done.logs[name] = records(ctx.kube.logs(namespace, name, "pytorch"))
+        done.pods[replica["metadata"]["name"]] = replica["spec"].get("nodeName", "")
     for node in nodes:
         for view in ctx.session.readers.history(ctx, node):
             for (space, pod), uuids in view.assigned.items():
@@ -93,179 +79,13 @@ def job(ctx: Context) -> Outcome:
     ctx.session.shared[_JOB_CHECK] = done
     started = done.all("start")
     ctx.session.shared["compute"] = "CUDA" if any(record["compute"] == "cuda" for record in started) else "CPU"
-    seconds = _seconds(state)
-    ctx.kube.delete(namespaced("pytorchjobs", namespace, _JOB, group=_KIND))
+    seconds = pytorchjob.seconds(state)
+    ctx.kube.delete(namespaced("pytorchjobs", namespace, it.name, group=pytorchjob.KIND))
     return passed(
         expected,
         f"succeeded in {seconds}, {len(done.all('final'))} of {world} replicas finished",
         data={"world": world, "epochs": done.epochs(), "seconds": seconds},
     )
-
-
-def _submit(user: Kube, namespace: str, manifest: Object) -> None:
-    try:
-        user.create(namespaced("pytorchjobs", namespace, group=_KIND), manifest)
-    except ApiError as error:
-        raise CheckFailed(
-            "the API took no PyTorchJob from an ordinary user",
-            cause=error.why,
-            fix="kubectl -n kubeflow get pods; kubectl -n kubeflow logs deployment/training-operator",
-        ) from error
-
-
-def _await(ctx: Context, namespace: str, world: int) -> Object:
-    """Wait for the job's end; gives the PyTorchJob. Raises CheckFailed or TimedOutError with evidence saved."""
-
-    def ended(kind: str, state: Object) -> Object | None:
-        conditions = state.get("status", {}).get("conditions") or []
-        return next((c for c in conditions if c["type"] == kind and c["status"] == "True"), None)
-
-    since: dict[str, float] = {}
-    times = {"job": time.monotonic()}
-
-    def look() -> Object | None:
-        state = ctx.kube.get(namespaced("pytorchjobs", namespace, _JOB, group=_KIND))
-        if ended("Succeeded", state):
-            return state
-        if condition := ended("Failed", state):
-            raise CheckFailed(
-                "the job failed",
-                cause=_why(ctx, namespace) or str(condition.get("message")),
-                fix="see the replicas' logs in the evidence",
-            )
-        there = pods.found(ctx, namespace)
-        for pod in there:
-            pods.judge(ctx, pod, since)
-        if _overdue(there, times):
-            seconds = time.monotonic() - times["job"]
-            raise TimedOutError(f"waited {seconds:.0f} s for the PyTorchJob's replicas to start")
-        phases = [pod["status"].get("phase") for pod in there]
-        ctx.progress(
-            f"{len(there)} of {world} replicas, {phases.count('Running')} running, {phases.count('Succeeded')} done"
-        )
-        return None
-
-    try:
-        return ctx.wait(look, "the PyTorchJob to succeed", every=1.5)
-    except TimedOutError as error:
-        there = pods.found(ctx, namespace)
-        pods.capture(ctx, namespace)
-        if not there:
-            raise CheckFailed(
-                error.what,
-                cause="the training operator made no pods",
-                fix="kubectl -n kubeflow logs deployment/training-operator",
-            ) from error
-        raise CheckFailed(
-            error.what,
-            cause=_stuck(there) or _why(ctx, namespace),
-            fix="see the replicas' logs and events in the evidence",
-        ) from error
-    except Exception:
-        pods.capture(ctx, namespace)
-        raise
-
-
-def _overdue(there: list[Object], times: dict[str, float]) -> bool:
-    """Whether replicas should long have started. times: since when the job is there, and ("master") its master runs."""
-    now = time.monotonic()
-    if not there:
-        return now > times["job"] + _PODS_WITHIN
-    if any(pod["metadata"]["name"] == f"{_JOB}-master-0" and pods.running(pod) for pod in there):
-        times.setdefault("master", now)
-    return bool(_stuck(there)) and now > times.get("master", now) + _NAME_WITHIN
-
-
-def _stuck(there: list[Object]) -> str:
-    """Replicas that wait in an init container wait for the master's name to resolve."""
-    initial = [
-        p["metadata"]["name"]
-        for p in there
-        if any(s["state"].get("running") for s in p["status"].get("initContainerStatuses") or [])
-    ]
-    return f"{', '.join(initial)} still wait for the master's name to resolve (init container)" if initial else ""
-
-
-def _why(ctx: Context, namespace: str) -> str:
-    """The last line of the first replica's log that ended badly."""
-    for pod in pods.found(ctx, namespace):
-        if pod["status"].get("phase") == "Failed":
-            lines = ctx.kube.logs(namespace, pod["metadata"]["name"], "pytorch").strip().splitlines()
-            return f"{pod['metadata']['name']}: {lines[-1] if lines else 'ended without a word'}"
-    return ""
-
-
-def _seconds(state: Object) -> str:
-    from datetime import datetime
-
-    status = state.get("status", {})
-    try:
-        start, end = (
-            datetime.fromisoformat(status[key].replace("Z", "+00:00")) for key in ("startTime", "completionTime")
-        )
-    except (KeyError, ValueError):
-        return "unknown time"
-    return f"{(end - start).total_seconds():.0f} s"
-
-
-def _manifest(ctx: Context, world: int, nodes: list[str], payload: str) -> Object:
-    def template() -> Object:
-        env: list[Object] = [
-            {"name": "USE_LIBUV", "value": "0"},  # Debian's torch is built without libuv
-            {"name": "OMP_NUM_THREADS", "value": "1"},
-            {"name": "POD_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
-            {"name": "NODE_NAME", "valueFrom": {"fieldRef": {"fieldPath": "spec.nodeName"}}},
-        ]
-        labels = pods.own_labels(ctx)
-        host = "kubernetes.io/hostname"
-        terms = [{"matchExpressions": [{"key": host, "operator": "In", "values": nodes}]}]
-        return {
-            "metadata": {"labels": labels},
-            "spec": {
-                "automountServiceAccountToken": False,
-                "securityContext": pods.pod_security(),
-                "affinity": {
-                    "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}}
-                },
-                "topologySpreadConstraints": [
-                    {
-                        "maxSkew": 1,
-                        "topologyKey": host,
-                        "whenUnsatisfiable": "ScheduleAnyway",
-                        "labelSelector": {"matchLabels": labels},
-                    }
-                ],
-                "containers": [
-                    {
-                        "name": "pytorch",
-                        "image": pods.PYTORCH,
-                        "imagePullPolicy": "IfNotPresent",
-                        "command": ["python3", "/payload/mnist.py", f"--epochs={_EPOCHS}", f"--train={_TRAIN}"],
-                        "env": env,
-                        "resources": {
-                            "requests": {"cpu": "100m", "memory": "256Mi"},
-                            "limits": {GPU: "1", "memory": "2Gi"},
-                        },
-                        "securityContext": pods.container_security(),
-                        "volumeMounts": [{"name": "payload", "mountPath": "/payload"}],
-                    }
-                ],
-                "volumes": [{"name": "payload", "configMap": {"name": payload}}],
-            },
-        }
-
-    def replica(count: int) -> Object:
-        return {"replicas": count, "restartPolicy": "Never", "template": template()}
-
-    return {
-        "apiVersion": _KIND,
-        "kind": "PyTorchJob",
-        "metadata": {"name": _JOB, "labels": pods.own_labels(ctx)},
-        "spec": {
-            "runPolicy": {"cleanPodPolicy": "None", "backoffLimit": 0},
-            "pytorchReplicaSpecs": {"Master": replica(1), "Worker": replica(world - 1)},
-        },
-    }
 
 
 def _training(ctx: Context) -> Training:
