@@ -71,7 +71,7 @@ def run(session: Session, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outc
 
 GPU_CHECKS = (
     "gpu.nvidia-smi", "gpu.driver", "gpu.toolkit", "gpu.xid", "gpu.uniform", "gpu.memory", "gpu.clocks",
-    "gpu.persistence", "gpu.nvlink", "gpu.idle",
+    "gpu.persistence", "gpu.nvlink", "gpu.idle", "gpu.pcie", "gpu.module",
 )  # fmt: skip
 
 
@@ -80,6 +80,10 @@ def test_a_healthy_pair_of_nodes_passes(run: Callable[..., Outcome], id: str) ->
     outcome = run(id, record(), record(host=1))
     assert outcome.status == "pass", outcome
     assert outcome.expected and outcome.observed
+
+
+def link(**now: int) -> dict[str, int]:
+    return {"gen": 4, "gen_max": 4, "width": 16, "width_max": 16} | now
 
 
 def lost(seen: dict[str, Any]) -> None:
@@ -138,6 +142,29 @@ def cdi_without_last(seen: dict[str, Any]) -> None:
         ("gpu.nvlink", gpu(links=[True] * 10 + [False] * 2), "2 of 12 links are down: 10, 11", "fabricmanager"),
         ("gpu.nvlink", gpu(links=[False] * 12), "12 of 12 links are down", "fabricmanager"),
         ("gpu.nvlink", gpu(link_errors=7), "7 CRC errors", "nvlink"),
+        (
+            "gpu.nvlink",
+            lambda s: s.update(switches={"count": 6}),
+            "lab-w1: 6 NVSwitches, and no fabric manager runs",
+            "fabricmanager",
+        ),
+        (
+            "gpu.nvlink",
+            lambda s: s.update(switches={"count": 6, "running": True, "version": "570.86.15"}),
+            "lab-w1: the fabric manager is 570.86.15, the driver 580.95.05",
+            "fabricmanager",
+        ),
+        ("gpu.nvlink", gpu(fabric=2), "lab-w1: GPU 1 has not joined the fabric of its switches", "fabricmanager"),
+        ("gpu.pcie", gpu(pcie=link(width=8)), "lab-w1: GPU 1: its PCIe link has lanes 8 of 16", "lspci"),
+        ("gpu.pcie", gpu(pcie=link(gen=1), throttle=0), "GPU 1: its PCIe link has generation 1 of 4", "lspci"),
+        ("gpu.pcie", gpu(pcie=link(width=8, width_max=8)), "its slot has 8 PCIe lanes, that of others of this", "slot"),
+        (
+            "gpu.module",
+            lambda s: s.update(flavour="proprietary"),
+            "kernel modules differ: open on w2; proprietary on lab-w1",
+            "nvidia-open",
+        ),
+        ("gpu.module", gpu(architecture=5), "lab-w1: the open kernel module does not drive GPUs older", "reboot"),
     ],
 )
 def test_a_fault_is_found_and_named(run: Callable[..., Outcome], id: str, change: Change, cause: str, fix: str) -> None:
@@ -146,6 +173,32 @@ def test_a_fault_is_found_and_named(run: Callable[..., Outcome], id: str, change
     assert cause in outcome.cause
     assert fix in outcome.fix
     assert "{" not in outcome.fix and "None" not in outcome.cause
+
+
+def test_blackwell_is_driven_by_the_open_module_alone(run: Callable[..., Outcome]) -> None:
+    def blackwell(seen: dict[str, Any]) -> None:
+        for one in seen["gpus"]:
+            one.update(architecture=10)
+
+    assert run("gpu.module", record(blackwell)).status == "pass"
+    outcome = run("gpu.module", record(lambda seen: (blackwell(seen), seen.update(flavour="proprietary"))))
+    assert "the proprietary kernel module does not drive GPUs of this generation" in outcome.cause
+
+
+def test_a_gpu_that_rests_may_slow_its_link_down(run: Callable[..., Outcome]) -> None:
+    assert run("gpu.pcie", record(gpu(pcie=link(gen=1), throttle=1))).status == "pass"
+
+
+@pytest.mark.parametrize(
+    ("id", "change"),
+    [
+        ("gpu.module", lambda seen: seen.pop("flavour")),
+        ("gpu.pcie", lambda seen: [one.pop("pcie") for one in seen["gpus"]]),
+    ],
+)
+def test_what_nobody_tells_is_skipped_and_no_pass(run: Callable[..., Outcome], id: str, change: Change) -> None:
+    assert run(id, record(change)).status == "skip"
+    assert not load()[id].required
 
 
 def test_two_gpus_are_never_one(run: Callable[..., Outcome]) -> None:

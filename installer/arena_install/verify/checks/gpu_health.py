@@ -21,6 +21,9 @@ HELD_DOWN |= {0x80: "power brake"}
 #: Seconds after which a process on a GPU can't be one whose pod has just ended.
 PATIENCE = 45
 
+_IDLE = 0x1  # of the same mask: nothing runs
+_JOINED_FABRIC = 3  # NVML_GPU_FABRIC_STATE_COMPLETED
+
 #: Products whose NVLinks are on the board: there, none being active is an error. Elsewhere bridges are optional.
 _ON_BOARD = re.compile(r"SXM|HBM3|GB\d00|B[23]00|H200(?! NVL)")
 
@@ -158,6 +161,53 @@ def clock_problems(gpu: Gpu) -> list[str]:
 
 
 @check(
+    "gpu.pcie",
+    "PCIe links are as wide as they can be",
+    proves="every GPU has the lanes that it and its slot can use, and full speed at work; those of a model are alike",
+    required=False,  # not every virtual machine shows its GPUs' links
+    needs=("gpu.nvidia-smi",),
+    timeout=120,
+    writes=True,
+)
+def pcie(ctx: Context) -> Outcome:
+    seen = healths(ctx)
+    told = [(where, gpu) for where, gpu in _lines(seen) if gpu.pcie.get("width")]
+    if not told:
+        return skipped("no driver here tells how its GPUs are connected")
+    ctx.save("links.json", {where: dict(gpu.pcie) for where, gpu in told})
+    problems = [f"{where}: {what}" for where, gpu in told for what in pcie_problems(gpu)] + narrow_slots(seen)
+    host = problems[0].partition(":")[0] if problems else ""
+    widths = Counter(f"x{gpu.pcie.get('width')}" for _, gpu in told)
+    return verdict(
+        "width at its maximum; generation too, but for a GPU that rests; one maximum for all GPUs of a model",
+        problems,
+        f"on host {host}: lspci -vv -d 10de: | grep -e LnkCap: -e LnkSta: ; seat the card anew, look at riser and slot",
+        ", ".join(f"{count} GPUs {width}" for width, count in sorted(widths.items())),
+    )
+
+
+def pcie_problems(gpu: Gpu) -> list[str]:
+    problems = []
+    for key, what, rests in (("width", "lanes", False), ("gen", "generation", bool(gpu.throttle & _IDLE))):
+        now, most = gpu.pcie.get(key), gpu.pcie.get(f"{key}_max")
+        if now and most and now < most and not rests:  # a link slows down to save power, it does not get narrower
+            problems.append(f"its PCIe link has {what} {now} of {most}")
+    return problems
+
+
+def narrow_slots(seen: Mapping[str, Health]) -> list[str]:
+    """GPUs whose slot gives less than that of others of their model: for NVML, that is their maximum."""
+    most: dict[str, int] = {}
+    for _, gpu in _lines(seen):
+        most[gpu.name] = max(most.get(gpu.name, 0), gpu.pcie.get("width_max") or 0)
+    return [
+        f"{where}: its slot has {width} PCIe lanes, that of others of this model {most[gpu.name]}"
+        for where, gpu in _lines(seen)
+        if (width := gpu.pcie.get("width_max")) and width < most[gpu.name]
+    ]
+
+
+@check(
     "gpu.persistence",
     "The driver stays loaded",
     proves="persistence mode is on: GPUs need no seconds to wake up for each job, and keep their settings",
@@ -181,7 +231,7 @@ def persistence(ctx: Context) -> Outcome:
 @check(
     "gpu.nvlink",
     "NVLinks are up",
-    proves="where GPUs are joined by NVLink, every link is active and none has seen CRC errors",
+    proves="where GPUs are joined by NVLink, all are active without CRC errors, and switches have their fabric manager",
     required=False,
     needs=("gpu.nvidia-smi",),
     timeout=120,
@@ -192,14 +242,29 @@ def nvlink(ctx: Context) -> Outcome:
     joined = [(where, gpu) for where, gpu in _lines(seen) if _joined(gpu)]
     if not joined:
         return skipped("no GPU here is joined by NVLink")
-    problems = [f"{where}: {what}" for where, gpu in joined for what in link_problems(gpu)]
+    problems = [f"{node}: {what}" for node, health in seen.items() for what in fabric_problems(health)]
+    problems += [f"{where}: {what}" for where, gpu in joined for what in link_problems(gpu)]
     host = problems[0].partition(":")[0] if problems else ""
     return verdict(
-        "every NVLink active, no CRC errors",
+        "every NVLink active, no CRC errors; beside NVSwitches a fabric manager of the driver's version",
         problems,
         f"on host {host}: nvidia-smi nvlink -s -e; systemctl status nvidia-fabricmanager; dmesg | grep -i nvlink",
         f"{sum(len(gpu.links) for _, gpu in joined)} links of {len(joined)} GPUs active",
     )
+
+
+def fabric_problems(health: Health) -> list[str]:
+    """Of a host with NVSwitches: without the fabric manager no CUDA program starts there."""
+    problems = []
+    module = health.versions.get("module", "")
+    if health.switches and not health.manager:
+        problems.append(f"{health.switches} NVSwitches, and no fabric manager runs for them")
+    elif health.switches and health.manager != module:
+        problems.append(f"the fabric manager is {health.manager}, the driver {module}")
+    away = [str(gpu.index) for gpu in health.known if gpu.fabric not in (None, _JOINED_FABRIC)]
+    if away:
+        problems.append(f"GPU {', '.join(away)} has not joined the fabric of its switches")
+    return problems
 
 
 def _joined(gpu: Gpu) -> bool:

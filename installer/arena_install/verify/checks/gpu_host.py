@@ -8,7 +8,7 @@ from typing import Any
 from arena_install.verify import xids
 from arena_install.verify.context import Context
 from arena_install.verify.health import Health
-from arena_install.verify.model import Outcome, failed, passed
+from arena_install.verify.model import Outcome, failed, passed, skipped
 from arena_install.verify.registry import check
 
 #: What nvidia-smi's exit codes mean (its manual page; 18 is NVML's own), and what helps. {node} is filled in.
@@ -141,6 +141,51 @@ def driver_problems(seen: Mapping[str, Health], wanted: Mapping[str, str]) -> li
     if len(kinds) > 1:
         told = (f"{version or 'none'} on {', '.join(nodes)}" for version, nodes in sorted(kinds.items()))
         problems.append(f"drivers differ: {'; '.join(told)}")
+    return problems
+
+
+TURING, BLACKWELL = 6, 10  # NVML's numbers of architectures
+
+
+@check(
+    "gpu.module",
+    "The kernel module's flavour fits the GPUs",
+    proves="the open or the proprietary kernel module is loaded as the GPUs' generation needs it, one on all hosts",
+    required=False,  # a module of old, and a journal that has forgotten its start, do not say which they are
+    needs=("gpu.nvidia-smi",),
+    timeout=120,
+    writes=True,
+)
+def module(ctx: Context) -> Outcome:
+    seen = healths(ctx)
+    flavours = {node: health.flavour for node, health in seen.items()}
+    ctx.save("flavours.json", flavours)
+    if not any(flavours.values()):
+        return skipped("no host's driver says which kernel module it is")
+    return verdict(
+        "the open module for Blackwell and later, the proprietary one before Turing, one flavour on all hosts",
+        module_problems(seen),
+        "install the other flavour on that host (packages nvidia-open, or nvidia-driver), and reboot it",
+        ", ".join(f"{node}: {flavour or 'unknown'}" for node, flavour in flavours.items()),
+        data={"flavours": flavours},
+    )
+
+
+def module_problems(seen: Mapping[str, Health]) -> list[str]:
+    problems = []
+    kinds: dict[str, list[str]] = {}
+    for node, health in seen.items():
+        if not health.flavour:
+            continue
+        kinds.setdefault(health.flavour, []).append(node)
+        generations = [gpu.architecture for gpu in health.known if gpu.architecture is not None]
+        if health.flavour == "proprietary" and max(generations, default=0) >= BLACKWELL:
+            problems.append(f"{node}: the proprietary kernel module does not drive GPUs of this generation")
+        if health.flavour == "open" and min(generations, default=TURING) < TURING:
+            problems.append(f"{node}: the open kernel module does not drive GPUs older than Turing")
+    if len(kinds) > 1 and not problems:
+        told = (f"{flavour} on {', '.join(nodes)}" for flavour, nodes in sorted(kinds.items()))
+        problems.append(f"kernel modules differ: {'; '.join(told)}")
     return problems
 
 

@@ -1,11 +1,13 @@
 """Looks at one node's GPUs as its own tools do, from a privileged pod: every GPU's state by NVML, what nvidia-smi and
-nvidia-ctk answer, the versions of the driver's parts, the XIDs in the journal. A line of JSON twice a minute.
+nvidia-ctk answer, the driver's versions and flavour, the XIDs in the journal, what joins GPUs by switches. A line of
+JSON twice a minute.
 
 The host's root is mounted read-only at /host; its programs run with that as their root.
 """
 
 from __future__ import annotations
 
+import ctypes
 import re
 import subprocess
 import sys
@@ -77,10 +79,29 @@ def _gpu(nvml: Any, index: int) -> dict[str, Any]:
                 if states[link]
                 for counter in CRC_COUNTERS
             ),
+            "architecture": ask(nvml.nvmlDeviceGetArchitecture),
+            "pcie": {
+                "gen": ask(nvml.nvmlDeviceGetCurrPcieLinkGeneration),
+                "gen_max": ask(nvml.nvmlDeviceGetMaxPcieLinkGeneration),
+                "width": ask(nvml.nvmlDeviceGetCurrPcieLinkWidth),
+                "width_max": ask(nvml.nvmlDeviceGetMaxPcieLinkWidth),
+            },
+            "fabric": _fabric(nvml, gpu),
             "processes": [process.pid for process in ask(nvml.nvmlDeviceGetComputeRunningProcesses) or ()],
         }
     except nvml.NVMLError as error:  # one GPU that is lost does not hide the others
         return {"index": index, "error": str(error)}
+
+
+def _fabric(nvml: Any, gpu: Any) -> int | None:
+    """How far the GPU has come into the switches' fabric, by NVML's numbers (3: all the way); None for one that has no
+    business there, or an NVML that doesn't tell."""
+    try:
+        info = nvml.c_nvmlGpuFabricInfo_t()
+        nvml.nvmlDeviceGetGpuFabricInfo(gpu, ctypes.byref(info))
+    except (AttributeError, nvml.NVMLError):
+        return None
+    return int(info.state) or None
 
 
 def run(*command: str, seconds: float = 60) -> tuple[int, str]:
@@ -115,6 +136,32 @@ def versions(driver: str) -> dict[str, str]:
     }
 
 
+def flavour(loads: list[str]) -> str:
+    """ "open" or "proprietary", as the kernel module says of itself when it is loaded; "" where it does not.
+    loads: such lines of the journal, for a module without /proc."""
+    said = gpu_view.text(Path("/proc/driver/nvidia/version")).split("\n")[0] or (loads[-1] if loads else "")
+    if "Kernel Module" not in said:
+        return ""
+    return "open" if "Open Kernel Module" in said else "proprietary"
+
+
+def switches() -> dict[str, Any]:
+    """{"count": NVSwitches on the PCI bus, "running": whether the fabric manager does, "version": its version}."""
+    bus = (
+        path.parent
+        for path in Path("/sys/bus/pci/devices").glob("*/class")
+        if gpu_view.text(path).startswith("0x0680") and gpu_view.text(path.parent / "vendor").strip() == "0x10de"
+    )
+    count = max(len(list(bus)), len(list(Path(HOST, "dev").glob("nvidia-nvswitch[0-9]*"))))
+    if not count:
+        return {"count": 0, "running": False, "version": ""}
+    names = (gpu_view.text(path) for path in Path("/proc").glob("[0-9]*/comm"))
+    _, said = run("nv-fabricmanager", "--version")
+    version = re.search(r"\d+\.\d+[\d.]*", said)
+    running = any(name.startswith("nv-fabricmanage") for name in names)  # the kernel keeps 15 characters of a name
+    return {"count": count, "running": running, "version": version.group() if version else ""}
+
+
 def _library(name: str) -> str:
     """The version in the name of the file that this link of the host leads to, "" if there is none."""
     for folder in LIBRARIES:
@@ -125,28 +172,36 @@ def _library(name: str) -> str:
 
 
 def journal() -> dict[str, Any]:
-    """{"lines": what the driver said since it was last loaded that names an XID, "error"}."""
+    """{"lines": what names an XID since the driver was last loaded, "loads": what it says when it is, "error"}."""
     code, said = run(
         "journalctl", "--boot", "--no-pager", "--quiet", "--output=short-iso", "--identifier=kernel",
         "--grep=NVRM: (Xid|loading)",
     )  # fmt: skip
     lines = [line for line in said.splitlines() if "NVRM:" in line]
     if code and said and not lines:
-        return {"lines": [], "error": said[:400]}
+        return {"lines": [], "loads": [], "error": said[:400]}
     loads = [number for number, line in enumerate(lines) if "NVRM: loading" in line]
-    return {"lines": [line for line in lines[loads[-1] + 1 if loads else 0 :] if "NVRM: Xid" in line], "error": ""}
+    since = loads[-1] + 1 if loads else 0
+    return {
+        "lines": [line for line in lines[since:] if "NVRM: Xid" in line],
+        "loads": [lines[number] for number in loads],
+        "error": "",
+    }
 
 
 def look() -> dict[str, Any]:
     seen = in_root(gpus)
     code, said = run("nvidia-smi")
     driver = str(in_root(gpu_view.view).get("driver") or "")
+    log = journal()
     return {
         **seen,
         "smi": {"code": code, "output": said if len(said) < 8000 else f"{said[:4000]}\n...\n{said[-4000:]}"},
         "versions": versions(driver),
         "toolkit": toolkit(),
-        "journal": journal(),
+        "journal": log,
+        "flavour": flavour(log["loads"]),
+        "switches": switches(),
     }
 
 

@@ -3,6 +3,7 @@
 #include "gpusim.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,8 +27,25 @@ __attribute__((format(printf, 1, 2))) static void kernel_says(const char *format
     closelog();
 }
 
+/* NVIDIA's open module drives Turing and later, the other one is the only one for what is older. Read without sim_load's
+ * lock: the caller may hold it. */
+static int open_module(void) {
+    static struct sim_state state;
+    char error[600], *text = NULL;
+    const char *path = sim_path();
+    int fd = path ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    if (fd >= 0) {
+        text = sim_read(fd);
+        close(fd);
+    }
+    int older = text && !sim_parse(text, &state, error, sizeof error) && state.gpu[0].model->architecture < 6;
+    free(text);
+    return !older;
+}
+
 void say_loaded(void) {
-    kernel_says("NVRM: loading NVIDIA UNIX x86_64 Kernel Module  %s  (simulated)", sim_library_version());
+    kernel_says("NVRM: loading NVIDIA UNIX %s  %s  (simulated)",
+                open_module() ? "Open Kernel Module for x86_64" : "x86_64 Kernel Module", sim_library_version());
 }
 
 void say_xid(const struct sim_event *event) {

@@ -35,11 +35,11 @@ API nvmlReturn_t nvmlDeviceGetPciInfoExt(nvmlDevice_t device, nvmlPciExt_t *out)
     return NVML_SUCCESS;
 }
 
-GET(nvmlDeviceGetMaxPcieLinkGeneration, unsigned, 4)
-GET(nvmlDeviceGetGpuMaxPcieLinkGeneration, unsigned, 4)
-GET(nvmlDeviceGetCurrPcieLinkGeneration, unsigned, 4)
-GET(nvmlDeviceGetMaxPcieLinkWidth, unsigned, 16)
-GET(nvmlDeviceGetCurrPcieLinkWidth, unsigned, 16)
+GET(nvmlDeviceGetMaxPcieLinkGeneration, unsigned, SIM_PCIE_GEN)
+GET(nvmlDeviceGetGpuMaxPcieLinkGeneration, unsigned, SIM_PCIE_GEN)
+GET(nvmlDeviceGetCurrPcieLinkGeneration, unsigned, gpu.pcie_gen)
+GET(nvmlDeviceGetMaxPcieLinkWidth, unsigned, SIM_PCIE_WIDTH)
+GET(nvmlDeviceGetCurrPcieLinkWidth, unsigned, gpu.pcie_width)
 GET(nvmlDeviceGetPcieReplayCounter, unsigned, 0)
 NUMBERED(nvmlDeviceGetPcieThroughput, unsigned, 0, 1, 0)
 

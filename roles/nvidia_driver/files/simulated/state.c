@@ -70,6 +70,8 @@ const struct sim_field sim_gpu_fields[] = {
     P("retired_pending", retired_pending, SIM_NUMBER, 0, 1),
     P("throttle", throttle, SIM_THROTTLE, 0, 0),
     P("persistence", persistence, SIM_NUMBER, 0, 1),
+    P("pcie_gen", pcie_gen, SIM_NUMBER, 1, SIM_PCIE_GEN),
+    P("pcie_width", pcie_width, SIM_NUMBER, 1, SIM_PCIE_WIDTH),
     P("nvlink_down", nvlink_down, SIM_NUMBER, 0, 18),
     P("nvlink_errors", nvlink_errors, SIM_NUMBER, 0, LLONG_MAX),
     P("process", process, SIM_NUMBER, 0, 4194304),
@@ -176,6 +178,8 @@ static void defaults(struct sim_state *state) {
         gpu->throttle = 1;  /* idle */
         gpu->ecc = gpu->model->ecc;
         gpu->persistence = 1;
+        gpu->pcie_gen = SIM_PCIE_GEN;
+        gpu->pcie_width = SIM_PCIE_WIDTH;
         strcpy(gpu->vbios, "00.00.00.00.00");
     }
 }

@@ -12,6 +12,8 @@
 
 #define SIM_MAX_GPUS 16
 #define SIM_MAX_EVENTS 32
+#define SIM_PCIE_GEN 4                      /* what GPU and slot can do together */
+#define SIM_PCIE_WIDTH 16
 #define SIM_STATE_FILE "/var/lib/arena-gpusim/state"
 
 struct sim_gpu {
@@ -29,6 +31,7 @@ struct sim_gpu {
     long long retired_pending;              /* pages to retire at the next reset, on GPUs that do not remap rows */
     long long throttle;                     /* NVML's bit mask of clock event reasons */
     long long persistence;                  /* the driver stays loaded when nobody uses the GPU */
+    long long pcie_gen, pcie_width;         /* of the link as it is now */
     long long nvlink_down;                  /* how many of the model's links are inactive */
     long long nvlink_errors;                /* CRC errors on each link */
     long long process;                      /* id of the one process that uses the GPU, 0: none */
