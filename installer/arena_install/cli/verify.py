@@ -16,7 +16,9 @@ def verify(
     profile: options.Profile = None,
     name: options.Name = "lab",
     suite: Annotated[list[str] | None, typer.Option(help="Only these suites, with all their checks (repeat).")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All checks, also those that take long.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All checks, also those that take long or disturb for a moment.")
+    ] = False,
     check: Annotated[list[str] | None, typer.Option(help="Only these checks and what they need (repeat).")] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Folder for the report.")] = None,
     read_only: Annotated[

@@ -196,6 +196,10 @@ class SimulatedGpus(_Section):
 class Gpu(_Section):
     driver: Literal["packages", "preinstalled", "simulated"] = "preinstalled"
     simulated: SimulatedGpus = SimulatedGpus()
+    verify_image: str = Field(
+        default="",
+        description="image with python3 and PyTorch for CUDA: suite scale measures NCCL with it; empty: gloo on CPUs",
+    )
 
 
 class Lab(_Section):

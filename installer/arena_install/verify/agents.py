@@ -54,10 +54,13 @@ class Agents:
             raise started
         return started
 
-    def ask(self, ctx: Context, kind: Kind, node: str, command: Sequence[str], *, stdin: str = "") -> str:
-        """What a command in that node's pod prints. Raises CheckFailed when it ends with anything but 0."""
+    def ask(
+        self, ctx: Context, kind: Kind, node: str, command: Sequence[str], *, stdin: str = "", seconds: float = 30
+    ) -> str:
+        """What a command in that node's pod prints. Raises CheckFailed when it ends with anything but 0, TimedOutError
+        when it takes more than `seconds`."""
         pod = self.start(ctx, kind)[node]["metadata"]
-        code, out, err = execute(ctx.kube, pod["namespace"], pod["name"], command, stdin=stdin)
+        code, out, err = execute(ctx.kube, pod["namespace"], pod["name"], command, stdin=stdin, seconds=seconds)
         if code:
             raise CheckFailed(
                 f"{' '.join(command[:3])} on node {node} ended with {code}",
@@ -74,11 +77,14 @@ class Agents:
         *,
         nodes: Sequence[str] | None = None,
         stdin: str = "",
+        seconds: float = 30,
     ) -> dict[str, str]:
         """Ask all nodes (or these), several at a time. command: node -> what to run there. Gives answers by node."""
         names = list(self.start(ctx, kind) if nodes is None else nodes)
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            answers = pool.map(lambda node: self.ask(ctx, kind, node, command(node), stdin=stdin), names)
+            answers = pool.map(
+                lambda node: self.ask(ctx, kind, node, command(node), stdin=stdin, seconds=seconds), names
+            )
             return dict(zip(names, answers, strict=True))
 
     def _start(self, ctx: Context, kind: Kind) -> dict[str, Object]:

@@ -12,7 +12,9 @@ _HEAD = """\
 
 What `arena-install verify` can prove, suite by suite; written by `arena-install schema checks --markdown`. A check that
 is skipped is never a pass; one that must not be skipped is marked *required*. *Reads only*: `verify --read-only` runs
-it too. Which fault makes each one fail is in `arena-install lab fault`.
+it too. *When asked for*: it takes long, or disturbs for a moment, and runs with `--all`, `--suite` or `--check`. Which
+fault makes each one fail is in `arena-install lab fault`; what the field checks beside, and why we don't, in
+[coverage.md](coverage.md).
 """
 
 
@@ -28,6 +30,8 @@ def rows() -> list[dict[str, Any]]:
             "required": check.required,
             "needs": list(check.needs),
             "writes": check.writes,
+            "default": check.default,
+            "alone": check.alone,
             "timeout_s": check.timeout,
         }
         for check in load().values()
@@ -46,6 +50,7 @@ def markdown() -> str:
                 row["severity"],
                 *(["required"] if row["required"] else []),
                 *([] if row["writes"] else ["reads only"]),
+                *([] if row["default"] else ["when asked for"]),
             ]
             needs = ", ".join(f"`{need}`" for need in row["needs"])
             lines.append(f"| `{row['id']}` {row['title']} | {row['proves']} | {', '.join(marks)} | {needs} |")

@@ -18,7 +18,7 @@ Status = Literal["pass", "fail", "skip", "error"]
 Severity = Literal["minor", "major", "critical"]
 
 #: Suites in the order in which reports show them.
-SUITES = ("quick", "host", "cluster", "gpu", "storage", "training", "security")
+SUITES = ("quick", "host", "cluster", "gpu", "storage", "training", "security", "scale")
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ class Check:
     one check may use at a time ("gpu"). timeout: seconds from its start. writes: whether it has to create something in
     the cluster to find out; what doesn't is what `verify --read-only` runs. last: whether it judges the run itself, and
     waits for all others. default: whether it runs when nobody named its suite; those that take long wait for that.
+    alone: whether nothing may run beside it, because it measures, or disturbs for a moment; it comes after what may.
     """
 
     id: str
@@ -74,6 +75,7 @@ class Check:
     writes: bool
     last: bool
     default: bool
+    alone: bool
     run: Callable[[Context], Outcome]
 
     @property

@@ -27,12 +27,17 @@ _MODULES = (
     "gpu_host",
     "gpu_health",
     "gpu_pods",
+    "gpu_compute",
+    "gpu_drills",
     "storage",
     "scratch",
     "training",
+    "training_drill",
     "security",
     "security_agents",
     "security_report",
+    "scale",
+    "scale_pods",
 )
 
 CHECKS: dict[str, Check] = {}
@@ -52,11 +57,13 @@ def check(
     writes: bool = False,
     last: bool = False,
     default: bool = True,
+    alone: bool = False,
 ) -> Callable[[Function], Function]:
     """Register a function `(Context) -> Outcome`. Its home suite is the id's first part; `also` names further ones.
 
     Say `writes=True` for one that makes pods or anything else: a read-only run refuses what it does otherwise. Say
-    `default=False` for one that takes more than a few seconds and proves what few clusters lack.
+    `default=False` for one that takes more than a few seconds and proves what few clusters lack, or that disturbs; and
+    `alone=True` for one that measures or disturbs, so that it has the cluster to itself.
     """
 
     def register(function: Function) -> Function:
@@ -64,7 +71,20 @@ def check(
             raise ValueError(f"two checks are called {id}")
         suites = (id.split(".")[0], *also)
         CHECKS[id] = Check(
-            id, title, proves, suites, severity, required, needs, holds, timeout, writes, last, default, function
+            id,
+            title,
+            proves,
+            suites,
+            severity,
+            required,
+            needs,
+            holds,
+            timeout,
+            writes,
+            last,
+            default,
+            alone,
+            function,
         )
         return function
 

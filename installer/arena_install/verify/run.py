@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def suites_for(components: Iterable[str]) -> tuple[str, ...]:
     """The suites that prove a cluster with these components, the quick one's checks among them."""
     names = set(components)
-    suites = {"quick", "host", "cluster", "security"}
+    suites = {"quick", "host", "cluster", "security", "scale"}
     if "nvidia-device-plugin" in names:
         suites |= {"gpu", "training"} if "training-operator" in names else {"gpu"}
     if "local-path-provisioner" in names:
@@ -41,7 +41,10 @@ def suites_for(components: Iterable[str]) -> tuple[str, ...]:
 def images_for(suites: Iterable[str]) -> tuple[str, ...]:
     """Image references that the checks of these suites run, beside those of the components."""
     wanted = set(suites)
-    users = {pods.BUSYBOX: {"host", "cluster", "storage", "security"}, pods.PYTORCH: {"gpu", "training"}}
+    users = {
+        pods.BUSYBOX: {"host", "cluster", "storage", "security", "scale"},
+        pods.PYTORCH: {"gpu", "training"},  # what suite scale runs of it needs both
+    }
     return tuple(image for image, suites in users.items() if wanted & suites)
 
 

@@ -34,6 +34,7 @@ class Runner:
         self._session = session
         self._checks = list(checks)
         self._ids = {check.id for check in checks}
+        self._late = _late(checks)
         self._parallel = parallel
         self._finished: queue.Queue[Result] = queue.Queue()
         self._running: dict[str, tuple[Check, Context]] = {}
@@ -94,9 +95,15 @@ class Runner:
     def _pending(self, check: Check) -> bool:
         if check.last and any(not other.last and other.id not in self.results for other in self._checks):
             return True
+        if check.id in self._late and any(
+            not other.last and other.id not in self._late and other.id not in self.results for other in self._checks
+        ):
+            return True
         return any(need in self._ids and need not in self.results for need in check.needs)
 
     def _occupied(self, check: Check) -> bool:
+        if self._running and (check.alone or any(other.alone for other, _ in self._running.values())):
+            return True
         held = {name for other, _ in self._running.values() for name in other.holds}
         return bool(held & set(check.holds)) or len(self._running) >= self._parallel
 
@@ -165,3 +172,11 @@ def _result(check: Check, outcome: Outcome, started: float, seconds: float, code
         check.id, check.title, check.proves, check.suite, check.severity, check.required, check.needs, outcome,
         started, seconds, code or (1 if outcome.status in ("fail", "error") else 0),
     )  # fmt: skip
+
+
+def _late(checks: Sequence[Check]) -> set[str]:
+    """Ids of the checks that run alone, and of those that need one: they come when all others are done."""
+    late = {check.id for check in checks if check.alone}
+    while more := {check.id for check in checks if late & set(check.needs)} - late:
+        late |= more
+    return late

@@ -44,6 +44,7 @@ def make_check(id: str, run: Function, **more: Any) -> Check:
         "writes": False,
         "last": False,
         "default": True,
+        "alone": False,
     }
     return Check(id=id, run=run, **(fields | more))
 

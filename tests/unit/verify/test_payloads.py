@@ -25,18 +25,27 @@ from arena_install.verify.workspace import scripts
 PAYLOADS = Path(podresources.__file__).parent
 
 
-@pytest.fixture(scope="module")
-def mnist() -> Iterator[ModuleType]:
-    """The training script, imported as it is where it runs: beside gpu_view."""
+def imported(name: str) -> Iterator[ModuleType]:
+    """A script, imported as it is where it runs: beside the others."""
     sys.path.insert(0, str(PAYLOADS))
     try:
-        spec = importlib.util.spec_from_file_location("mnist_payload", PAYLOADS / "mnist.py")
+        spec = importlib.util.spec_from_file_location(f"{name}_payload", PAYLOADS / f"{name}.py")
         assert spec and spec.loader
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         yield module
     finally:
         sys.path.remove(str(PAYLOADS))
+
+
+@pytest.fixture(scope="module")
+def mnist() -> Iterator[ModuleType]:
+    yield from imported("mnist")
+
+
+@pytest.fixture(scope="module")
+def health() -> Iterator[ModuleType]:
+    yield from imported("node_health")
 
 
 def digits(folder: Path, count: int, claimed: int = 0) -> Path:
@@ -101,6 +110,37 @@ def test_a_container_without_nvml_says_so() -> None:
     assert seen["error"]
 
 
+@pytest.mark.parametrize(
+    ("said", "loads", "flavour"),
+    [
+        ("NVRM version: NVIDIA UNIX Open Kernel Module for x86_64  580.95.05  Release Build", [], "open"),
+        ("NVRM version: NVIDIA UNIX x86_64 Kernel Module  535.183.01  Sun May 12", [], "proprietary"),
+        ("", ["loading NVIDIA UNIX x86_64 Kernel Module", "loading NVIDIA UNIX Open Kernel Module for"], "open"),
+        ("", [], ""),
+        ("Simulated", [], ""),
+    ],
+)
+def test_the_kernel_module_says_which_it_is(
+    health: ModuleType, monkeypatch: pytest.MonkeyPatch, said: str, loads: list[str], flavour: str
+) -> None:
+    monkeypatch.setattr(health.gpu_view, "text", lambda _: said)
+    assert health.flavour(loads) == flavour
+
+
+def test_switches_are_those_of_the_bus_or_of_dev_and_need_their_manager(
+    health: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(health, "HOST", str(tmp_path))
+    assert health.switches() == {"count": 0, "running": False, "version": ""}
+    (tmp_path / "dev").mkdir()
+    for number in range(4):
+        (tmp_path / "dev" / f"nvidia-nvswitch{number}").touch()
+    monkeypatch.setattr(health, "run", lambda *_: (0, "Fabric Manager version is : 580.95.05"))
+    assert health.switches() == {"count": 4, "running": False, "version": "580.95.05"}
+    monkeypatch.setattr(health.gpu_view, "text", lambda path: "nv-fabricmanage\n" if path.name == "comm" else "")
+    assert health.switches()["running"]
+
+
 def test_records_ignore_everything_else() -> None:
     log = 'warning: x\nARENA-VERIFY {"kind": "a", "n": 1}\nARENA-VERIFY {"kind": "b"}\nARENA-VERIFY {"kind": "a", "n"'
     assert records(log, "a") == [{"kind": "a", "n": 1}]
@@ -109,6 +149,7 @@ def test_records_ignore_everything_else() -> None:
 
 def test_the_payloads_travel_whole() -> None:
     python = {"gpu_view.py", "mnist.py", "node_health.py", "node_reader.py", "podresources.py"}
+    python |= {"collective.py", "cuda_add.py", "drill.py"}
     assert set(scripts()) == python | {"agent_host.sh", "agent_pod.sh"}
     assert sum(map(len, scripts().values())) < 100_000, "a ConfigMap holds at most 1 MiB"
 

@@ -59,6 +59,34 @@ def test_checks_run_after_their_needs(session: Session, make_check: Make) -> Non
     assert order == ["first", "middle", "last"]
 
 
+def test_what_runs_alone_comes_after_the_others_and_beside_none(session: Session, make_check: Make) -> None:
+    running: set[str] = set()
+    seen: list[tuple[str, set[str]]] = []
+    lock = threading.Lock()
+
+    def look(ctx: Context) -> Outcome:
+        with lock:
+            running.add(ctx.check.id)
+            seen.append((ctx.check.id, set(running)))
+        time.sleep(0.05)
+        with lock:
+            running.discard(ctx.check.id)
+        return passed("", "")
+
+    run(
+        session,
+        make_check("a.last", look, last=True),
+        make_check("a.measure", look, alone=True),
+        make_check("a.reads-it", look, needs=("a.measure",)),
+        make_check("a.disturb", look, alone=True),
+        *(make_check(f"a.other-{i}", look) for i in range(4)),
+    )
+    order = [id for id, _ in seen]
+    assert set(order[:4]) == {f"a.other-{i}" for i in range(4)} and order[-1] == "a.last"
+    assert all(beside == {id} for id, beside in seen if id in ("a.measure", "a.disturb"))
+    assert order.index("a.reads-it") > order.index("a.measure")
+
+
 def test_what_needs_a_failed_check_is_skipped_and_so_is_what_needs_that(session: Session, make_check: Make) -> None:
     results = run(
         session,
@@ -276,7 +304,8 @@ def test_what_a_cluster_of_these_components_can_prove() -> None:
         "gpu",
         "training",
         "security",
+        "scale",
     )
-    assert suites_for(["flannel"]) == ("quick", "host", "cluster", "security")
+    assert suites_for(["flannel"]) == ("quick", "host", "cluster", "security", "scale")
     assert images_for(("quick",)) == ()
     assert len(images_for(("quick", "cluster", "gpu"))) == 2
