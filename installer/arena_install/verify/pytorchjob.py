@@ -75,7 +75,7 @@ def await_success(
     judged: bool = True,
 ) -> Object:
     """Wait for the job's end; gives the PyTorchJob. watch: is shown the pods at every look. judged: whether a pod in
-    trouble means that the job is lost.
+    trouble, or one that is long in starting, means that the job is lost.
 
     Raises CheckFailed or TimedOutError with evidence saved.
     """
@@ -97,7 +97,7 @@ def await_success(
             pods.judge(ctx, pod, since)
         if watch:
             watch(there)
-        if _overdue(job, there, times):
+        if judged and _overdue(job, there, times):
             seconds = time.monotonic() - times["job"]
             raise TimedOutError(f"waited {seconds:.0f} s for the PyTorchJob's replicas to start")
         phases = [pod["status"].get("phase") for pod in there]

@@ -81,7 +81,7 @@ def test_bandwidth_is_the_slowest_ranks() -> None:
 @pytest.mark.parametrize(
     ("rows", "cause"),
     [
-        (told(wrong={2: 7}), "rank 2 on w2: 7 of 256 elements are wrong (vector of 1024 bytes)"),
+        (told(wrong={2: 7}), "wrong elements of 256 (vector of 1024 bytes): rank 2 on w2 7"),
         ([row for row in told() if (row["kind"], row["rank"]) != ("end", 3)], "3 of 4 ranks came to their end"),
         (told()[:-5], "3 of 4 ranks summed the vector of 1024 bytes"),
         ([], "0 of 4 ranks came to their end"),
@@ -110,7 +110,7 @@ def test_without_two_free_gpus_nothing_is_said(run: Callable[..., Outcome]) -> N
     [
         (told(), "pass", ""),
         (told(slow={3: 2.5}), "pass", ""),  # CPUs are shared
-        (told(slow={2: 8.0, 3: 8.0}), "fail", "rank 2 on w2: 80.0 ms a step, the median 10.0 ms\nrank 3 on w2"),
+        (told(slow={2: 8.0, 3: 8.0}), "fail", "rank 3 on w2: 80.0 ms a step, the median 10.0 ms\nrank 2 on w2"),
         (told(backend="nccl", slow={3: 1.2}), "fail", "rank 3 on w2: 12.0 ms a step"),
         (told(backend="nccl", slow={3: 1.05}), "pass", ""),
         (told()[:-2], "fail", "3 of 4 ranks trained"),

@@ -19,6 +19,7 @@ from arena_install.verify.registry import check
 _COLLECTIVE = "scale.collective"
 _SIZES = (1 << 10, 1 << 20, 1 << 23)  # bytes, on CPUs; payloads/collective.py knows those for GPUs
 _STEPS = 20
+_NAMED = 8  # ranks that a cause lists
 
 #: A node or rank is slow below this share of the median's speed.
 SHARE = 0.9
@@ -121,10 +122,11 @@ def sum_problems(done: Together) -> list[str]:
     sizes = sorted({int(record["bytes"]) for record in done.all("reduced")})
     for size in sizes:
         rows = [record for record in done.all("reduced") if record["bytes"] == size]
-        for row in sorted(rows, key=lambda row: int(row["rank"])):
-            if row["wrong"]:
-                where = f"rank {row['rank']} on {done.nodes.get(row['rank'], '?')}"
-                problems.append(f"{where}: {row['wrong']} of {size // 4} elements are wrong (vector of {size} bytes)")
+        wrong = sorted((int(row["rank"]), int(row["wrong"])) for row in rows if row["wrong"])
+        if wrong:
+            told = [f"rank {rank} on {done.nodes.get(rank, '?')} {count}" for rank, count in wrong[:_NAMED]]
+            more = [f"{len(wrong) - _NAMED} more ranks"] if len(wrong) > _NAMED else []
+            problems.append(f"wrong elements of {size // 4} (vector of {size} bytes): {', '.join(told + more)}")
         if len(rows) != done.world:
             problems.append(f"{len(rows)} of {done.world} ranks summed the vector of {size} bytes")
     ends = len(done.all("end"))
@@ -186,7 +188,7 @@ def steps(ctx: Context) -> Outcome:
         return failed(
             expected,
             f"{len(problems)} ranks are slow",
-            cause="\n".join(problems),
+            cause="\n".join(problems[:_NAMED]),
             fix="on the nodes named: nvidia-smi -q -d PERFORMANCE,CLOCK; top; arena-install verify --suite gpu",
             data=data,
         )
@@ -202,6 +204,6 @@ def step_problems(done: Together, times: Mapping[int, float], factor: float) -> 
     middle = statistics.median_low(times.values())  # when half of them are slow, the other half is the measure
     return [
         f"rank {rank} on {done.nodes.get(rank, '?')}: {seconds * 1e3:.1f} ms a step, the median {middle * 1e3:.1f} ms"
-        for rank, seconds in sorted(times.items())
+        for seconds, rank in sorted(((seconds, rank) for rank, seconds in times.items()), reverse=True)
         if seconds > factor * middle
     ]
