@@ -11,6 +11,29 @@ if [ -n "$ours" ] && command -v ctr >/dev/null; then
     done
     systemctl stop containerd.service kubepods.slice 2>/dev/null
 fi
+# A containerd that was here before us stays, with what it held. All that came since goes out of it.
+theirs() { grep -qxF "$1" "$record/theirs"; }
+if [ -z "$ours" ] && [ -e "$record/theirs" ] && ctr namespaces list -q 2>/dev/null | grep -qx k8s.io; then
+    for container in $(ctr -n k8s.io containers list -q); do
+        theirs "container $container" && continue
+        ctr -n k8s.io tasks kill -s KILL "$container" >/dev/null 2>&1
+        ctr -n k8s.io tasks delete -f "$container" >/dev/null 2>&1
+        ctr -n k8s.io containers delete "$container" && echo "container $container"
+    done
+    images=$(ctr -n k8s.io images list -q | while read -r image; do theirs "image $image" || echo "$image"; done)
+    # shellcheck disable=SC2086
+    [ -z "$images" ] || ctr -n k8s.io images delete --sync $images
+    if [ ! -s "$record/theirs" ]; then
+        for lease in $(ctr -n k8s.io leases list -q); do ctr -n k8s.io leases delete --sync "$lease" >/dev/null; done
+        ctr namespaces delete k8s.io >/dev/null && echo "namespace k8s.io"
+        systemctl stop kubepods.slice 2>/dev/null
+        drop /var/log/pods
+        drop /var/log/containers
+        for folder in /run/containerd /var/lib/containerd; do
+            rmdir "$folder/io.containerd.runtime.v2.task/k8s.io" "$folder/runc/k8s.io" 2>/dev/null
+        done
+    fi
+fi
 for link in cni0 flannel.1; do
     if ip link show "$link" >/dev/null 2>&1; then ip link delete "$link" && echo "link $link"; fi
 done

@@ -9,6 +9,7 @@
 # package  <version> <hold|-> | absent       (Debian packages)
 # mount    <source> <fstype> | absent
 # link     present | absent                  (network interfaces)
+# chain    present | absent                  (nftables: FAMILY TABLE CHAIN)
 # image    sha256:<manifest> | incomplete | absent   (in this host's registry, with all its blobs)
 # others   unknown
 set -f
@@ -102,6 +103,11 @@ images() {
     done
 }
 
+chains() {
+    [ -n "$(names_of chain)" ] && command -v nft >/dev/null || return 0
+    nft list chains 2>/dev/null | awk '$1 == "table" { table = $2 " " $3 } $1 == "chain" { print "chain|" table " " $2 "|present" }'
+}
+
 blob() { printf '%s' "$root/blobs/sha256/${1%"${1#??}"}/$1/data"; }
 
 {
@@ -111,6 +117,7 @@ blob() { printf '%s' "$root/blobs/sha256/${1%"${1#??}"}/$1/data"; }
     packages
     mounts
     images
+    chains
     for name in $(names_of path); do
         if [ -e "$name" ] || [ -L "$name" ]; then printf 'path|%s|present\n' "$name"; fi
     done
@@ -140,7 +147,7 @@ blob() { printf '%s' "$root/blobs/sha256/${1%"${1#??}"}/$1/data"; }
             else state = what[name] " " mode[name]
         } else if ((kind "|" name) in known) state = known[kind "|" name]
         else if (kind == "unit") state = "not-found inactive"
-        else if (kind ~ /^(path|sysctl|package|mount|link|image)$/) state = "absent"
+        else if (kind ~ /^(path|sysctl|package|mount|link|image|chain)$/) state = "absent"
         else state = "unknown"
         print kind "|" name "|" state
     }'

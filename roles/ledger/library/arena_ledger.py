@@ -249,6 +249,10 @@ def reset(ledger, check):
             remove(kind, name)
     if packages:
         done += purge(packages)
+        # A package takes along what is called as its own settings are, also where that was there before it.
+        for kind, name, state in before:
+            if kind == "file" and state != "absent" and not os.path.lexists(name):
+                restore_file(ledger, name, state)
     if any(kind == "unit" or name.startswith("/etc/systemd/") for kind, name, _ in differ) or packages:
         run(["systemctl", "daemon-reload"])
     start_units([item for item in before if item[0] == "unit"])
@@ -338,11 +342,14 @@ def clear(path):
 
 
 def remove(kind, name):
-    """What came with us and changes by right: a whole folder (never what is mounted in it), a network interface."""
+    """What came with us and changes by right: a whole folder (never what is mounted in it), a network interface, an
+    empty chain of the packet filter (nft refuses to delete one with rules)."""
     if kind == "path" and not os.path.ismount(name):
         run(["rm", "-rf", "--one-file-system", "--", name])
     elif kind == "link":
         run(["ip", "link", "delete", name])
+    elif kind == "chain" and shutil.which("nft"):
+        run(["nft", "delete", "chain"] + name.split())
 
 
 def restore_sysctl(name, state):

@@ -42,6 +42,7 @@ def test_files_folders_links_and_nothing(tmp_path: Path) -> None:
 
 def test_order_of_the_question_is_kept(tmp_path: Path) -> None:
     asked = ["sysctl|kernel.ostype", f"path|{tmp_path}", "package|no-such-package", "sysctl|no.such", "path|/no/where"]
+    assert observe("chain|ip no-such TABLE") == ["chain|ip no-such TABLE|absent"]
     assert observe(*asked) == [
         "sysctl|kernel.ostype|Linux",
         f"path|{tmp_path}|present",
