@@ -155,7 +155,8 @@ class Builder:
         assert isinstance(spec, Chart)
         folder = top / (spec.folder or spec.path)
         if spec.kustomize:
-            packed = charts.wrap_kustomize(folder, item.name, version, kubectl=self._kubectl(), drop_crds=spec.drop_crds)
+            kubectl = self._kubectl()
+            packed = charts.wrap_kustomize(folder, item.name, version, kubectl=kubectl, drop_crds=spec.drop_crds)
         else:
             crds = [row for path in spec.crds_from for row in charts.crds_in(top / path, kubectl=self._kubectl())]
             packed = charts.pack_chart(folder, version="" if spec.folder else version, drop=spec.drop, crds=crds)

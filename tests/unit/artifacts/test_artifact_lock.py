@@ -125,7 +125,7 @@ def test_a_module_that_extends_another_leaves_that_ones_programs_alone(write_loc
     assert other.digest("a") == first.digest("a") and other.digest("b") != first.digest("b")
     below = read(text.replace("e.test/a: v1.0.0", "e.test/a: v1.1.0"))
     assert below.digest("b") != first.digest("b")
-    with pytest.raises(ConfigError, match="go.modules.more.extends: module none is not there") as caught:
+    with pytest.raises(ConfigError, match=r"go\.modules\.more\.extends: module none is not there") as caught:
         read(text.replace("extends: shared", "extends: none"))
     assert f"{path}:" in str(caught.value)
 
