@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acts import BROKEN, GOOD, outcomes, put
@@ -149,6 +150,25 @@ def test_crds_stay_while_somebody_has_objects_of_them(shelf: Shelf, api: Api) ->
     assert api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "jobs.stay.test") is None
 
 
+def test_objects_that_a_component_makes_by_itself_keep_no_crd(shelf: Shelf, api: Api) -> None:
+    queues = crd("makes.test", "Queue")
+    queues["spec"]["scope"] = "Cluster"
+    name = queues["metadata"]["name"]
+    shelf.add("gang", crds=[queues], makes={name: ["root", "default"]})
+
+    def queue(name: str) -> dict[str, Any]:
+        return {"apiVersion": "makes.test/v1", "kind": "Queue", "metadata": {"name": name}}
+
+    put(shelf, api)
+    for made in ("root", "default", "mine"):
+        api.create(queue(made))
+    assert take(shelf, api)["gang"].text == f"removed; kept CRD {name}: 1 Queue exist (mine)"
+    put(shelf, api)
+    api.delete("makes.test/v1", "Queue", "mine")
+    assert take(shelf, api)["gang"].text == "removed"
+    assert api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name) is None
+
+
 def test_what_belongs_to_somebody_else_is_used_and_left_alone(shelf: Shelf, api: Api) -> None:
     theirs = crd("theirs.test", "Thing")
     api.create(theirs)
@@ -282,6 +302,7 @@ def test_after_a_kill_nothing_goes_on_and_the_next_run_converges(shelf: Shelf, a
     code = f"""
 import sys
 from pathlib import Path
+from typing import Any
 sys.path[:0] = {sys.path!r}
 from shelf import Shelf, cluster
 from arena_install.stack import install, wishes

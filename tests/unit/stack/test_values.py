@@ -128,7 +128,7 @@ def test_pytorch_workers_wait_with_a_template_that_the_operator_can_fill() -> No
         ("appwrapper", {"extra": [{"kind": "X"}]}, "values.appwrapper.extra[0]: 'apiVersion'", "README.md"),
         ("kueue", {"managerConfig": {"controllerManagerConfigYaml": {"a": 1}}}, "ConfigYaml: {'a': 1} is not", ""),
         ("kueue", {"controllerManager": {"replicas": "two"}}, "kueue.controllerManager.replicas", "README.md"),
-        ("kueue", {"controlerManager": {}}, "'controlerManager' was unexpected", "known here: certManager, controllerM"),
+        ("kueue", {"controlerManager": {}}, "'controlerManager' was unexpected", "known here: certManager, cont"),
         ("volcano", {"custom": {"colocation_enable": True}}, "colocation_enable: False was expected", "README.md"),
         ("jobset", {"controller": {"replicas": 0}}, "replicas: 0 is less than the minimum of 1", "README.md"),
     ],
