@@ -90,7 +90,8 @@ def finish(
         if said:
             raise CheckFailed(f"{name} failed", cause=_last_words(ctx, namespace) or said, fix=_LOOK)
         for pod in there:
-            pods.judge(ctx, pod, since)
+            if not pod["metadata"].get("deletionTimestamp"):  # one of an earlier job, told to end
+                pods.judge(ctx, pod, since)
         if not there and not waits and time.monotonic() > started + PODS_WITHIN:
             raise TimedOutError(f"waited {PODS_WITHIN:.0f} s for pods of {name}")
         phases = [pod["status"].get("phase") for pod in there]
@@ -125,13 +126,14 @@ def _last_words(ctx: Context, namespace: str) -> str:
     return ""
 
 
-def remove(ctx: Context, kind: str, group: str, name: str) -> None:
-    """Delete a job and wait until it and its pods are gone."""
+def remove(ctx: Context, kind: str, group: str, *names: str) -> None:
+    """Delete all jobs of this check, and wait until they and their pods are gone."""
     namespace = ctx.session.workspaces.get("restricted")
-    path = namespaced(kind, namespace, name, group=group)
-    ctx.kube.delete(path)
+    paths = [namespaced(kind, namespace, name, group=group) for name in names]
+    for path in paths:
+        ctx.kube.delete(path)
     ctx.wait(
-        lambda: True if ctx.kube.find(path) is None and not pods.found(ctx, namespace) else None,
-        f"{name} and its pods to go",
+        lambda: True if not any(map(ctx.kube.find, paths)) and not pods.found(ctx, namespace) else None,
+        f"{' and '.join(names)} and their pods to go",
         every=0.5,
     )

@@ -20,7 +20,6 @@ from arena_install.verify.watch import Change, Watch, watching
 from arena_install.verify.workspace import CHECK_LABEL
 
 _GROUP = "batch.volcano.sh/v1alpha1"
-_PODGROUPS = "scheduling.volcano.sh/v1beta1"
 _JOB_LABEL = "volcano.sh/job-name"
 #: Seconds for which a job without room is watched once the scheduler has said that it has none.
 _HOLD = 5.0
@@ -43,10 +42,12 @@ def gang(ctx: Context) -> Outcome:
     if free < 1:
         return skipped("no GPU is free", fix="run verify when jobs have ended: kubectl get pods -A -o wide")
     with _watch(ctx) as seen:
-        _submit(ctx, "too-large", free + 1, 0)
-        said = _unschedulable(ctx, "too-large")
-        ctx.session.sleep(_HOLD, ctx.deadline)
-        jobs.remove(ctx, "jobs", _GROUP, "too-large")
+        try:
+            _submit(ctx, "too-large", free + 1, 0)
+            said = _unschedulable(ctx, "too-large")
+            ctx.session.sleep(_HOLD, ctx.deadline)
+        finally:
+            jobs.remove(ctx, "jobs", _GROUP, "too-large")
         _run(ctx, ["just-fits"], [free])
     ctx.save("bindings.txt", story(seen.changes))
     expected = f"with {free} GPUs free: of {free + 1} pods none is ever bound, of {free} all are, and they complete"
@@ -138,16 +139,19 @@ def _submit(ctx: Context, name: str, count: int, seconds: int) -> None:
 
 
 def _unschedulable(ctx: Context, name: str) -> str:
-    """Wait until the scheduler has looked at the job and found no room; gives its words."""
+    """Wait until the scheduler has looked at the job and found no room; gives its words.
+
+    It puts them into an event about the job's PodGroup, and into a condition only once its pods are made.
+    """
     namespace = ctx.session.workspaces.get("restricted")
 
     def look() -> str | None:
-        for group in ctx.kube.items(namespaced("podgroups", namespace, group=_PODGROUPS)):
-            if group["metadata"]["name"].startswith(f"{name}-"):
-                ctx.save(f"podgroup-{name}.yaml", group)
-                if found := jobs.condition(group, "Unschedulable"):
-                    return str(found.get("message") or found.get("reason"))
-        return None
+        events = ctx.kube.items(
+            namespaced("events", namespace), fieldSelector="reason=Unschedulable,involvedObject.kind=PodGroup"
+        )
+        mine = [row for row in events if row["involvedObject"]["name"].startswith(f"{name}-")]
+        said = sorted({str(row.get("message")) for row in mine})
+        return next((text for text in said if GPU in text), said[0] if said else None)
 
     try:
         return ctx.wait(look, "the scheduler to look at the job", seconds=60, every=0.5)
@@ -176,8 +180,7 @@ def _run(ctx: Context, names: Sequence[str], sizes: Sequence[int]) -> None:
         pods.capture(ctx, namespace)
         cause = "gangs wait for each other, or for a scheduler that is gone"
         raise CheckFailed(error.what, cause=cause, fix=_DOWN) from error
-    for name in names:
-        jobs.remove(ctx, "jobs", _GROUP, name)
+    jobs.remove(ctx, "jobs", _GROUP, *names)
 
 
 def _phase(ctx: Context, namespace: str, name: str) -> str:
