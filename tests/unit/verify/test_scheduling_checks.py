@@ -80,15 +80,25 @@ def test_a_pod_that_was_bound_for_a_moment_is_seen() -> None:
 
 
 def test_rivals_one_after_the_other() -> None:
-    assert gang.together([*life("a-0", "a"), *life("b-0", "b")], ["a", "b"], 1) == []
-    assert gang.together([*life("a-0", "a"), *life("c-0", "c")], ["a", "b"], 1) == ["0 of 1 pods of b were bound"]
+    assert gang.crowded([*life("a-0", "a"), *life("b-0", "b")], ["a", "b"], 1, 1) == []
+    assert gang.crowded([*life("a-0", "a"), *life("c-0", "c")], ["a", "b"], 1, 1) == ["0 of 1 pods of b were bound"]
 
 
-def test_rivals_that_hold_gpus_at_the_same_time() -> None:
+def test_a_rival_that_starts_without_room_for_all_of_it() -> None:
     a, b = life("a-0", "a"), life("b-0", "b")
-    assert gang.together([*a[:2], *b, *a[2:]], ["a", "b"], 1) == ["pods of a and b held GPUs at the same time"]
+    assert gang.crowded([*a[:2], *b, *a[2:]], ["a", "b"], 1, 1) == ["b started with 0 GPUs free, it needs 1"]
     ends_as_the_other_starts = [*a[:4], *b, *a[4:]]
-    assert gang.together(ends_as_the_other_starts, ["a", "b"], 1) == []
+    assert gang.crowded(ends_as_the_other_starts, ["a", "b"], 1, 1) == []
+
+
+def test_a_rival_may_start_while_the_last_pods_of_the_other_run() -> None:
+    """Two of three on four GPUs: when two of the first have ended there is room for all of the second."""
+    first, second = ([life(f"{job}-{number}", job) for number in range(3)] for job in "ab")
+    begun = [change for pod in first for change in pod[:3]]
+    ended = [change for pod in first[:2] for change in pod[3:]]
+    rest = [*[change for pod in second for change in pod], *first[2][3:]]
+    assert gang.crowded([*begun, *ended, *rest], ["a", "b"], 3, 4) == []
+    assert gang.crowded([*begun, *ended[:2], *rest], ["a", "b"], 3, 4) == ["b started with 2 GPUs free, it needs 3"]
 
 
 def test_most_pods_at_once() -> None:

@@ -96,14 +96,14 @@ def _rounds(ctx: Context, count: int) -> Outcome:
     size = -(-free * 6 // 10)
     if size * 2 <= free:
         return skipped(f"{free} GPUs are free, too few for two jobs that do not fit together")
-    expected = f"{count} rounds of two jobs of {size} pods on {free} GPUs: all complete, never pods of both bound"
+    expected = f"{count} rounds of two jobs of {size} pods on {free} GPUs: each starts when all of it fits, and ends"
     problems: list[str] = []
     with _watch(ctx) as seen:
         for number in range(1, count + 1):
             ctx.progress(f"round {number} of {count}")
             names = [f"round{number}-{rival}" for rival in "ab"]
             _run(ctx, names, [size, size])
-            problems += together(seen.changes, names, size)
+            problems += crowded(seen.changes, names, size, free)
     ctx.save("bindings.txt", story(seen.changes))
     problems += [seen.broken] if seen.broken else []
     if problems:
@@ -201,10 +201,12 @@ def bound(changes: Sequence[Change], job: str) -> list[str]:
     return list(found)
 
 
-def together(changes: Sequence[Change], names: Sequence[str], size: int) -> list[str]:
-    """What is wrong with how two rivals ran: pods of both bound and unfinished at the same time, or not all bound."""
+def crowded(changes: Sequence[Change], names: Sequence[str], size: int, free: int) -> list[str]:
+    """What is wrong with how rivals of `size` pods ran on `free` GPUs: one that started without room for all its pods
+    (those of the other that had not ended counted), or that did not get them all."""
     holding: dict[str, set[str]] = {name: set() for name in names}
-    problems: dict[str, None] = {}
+    started: set[str] = set()
+    problems = []
     for change in changes:
         if (name := _job(change)) not in holding:
             continue
@@ -212,13 +214,15 @@ def together(changes: Sequence[Change], names: Sequence[str], size: int) -> list
         if over:
             holding[name].discard(change.name)
         elif change.object["spec"].get("nodeName"):
+            room = free - sum(len(held) for held in holding.values())
+            if name not in started and room < size:
+                problems.append(f"{name} started with {room} GPUs free, it needs {size}")
+            started.add(name)
             holding[name].add(change.name)
-        if all(holding.values()):
-            problems[f"pods of {' and '.join(names)} held GPUs at the same time"] = None
     for name in names:
         if (count := len(bound(changes, name))) != size:
-            problems[f"{count} of {size} pods of {name} were bound"] = None
-    return list(problems)
+            problems.append(f"{count} of {size} pods of {name} were bound")
+    return problems
 
 
 def story(changes: Sequence[Change]) -> str:

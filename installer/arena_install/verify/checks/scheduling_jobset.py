@@ -18,7 +18,7 @@ _ASK = f"""
 try=0
 while [ $try -lt 60 ]; do
     try=$((try + 1))
-    if said=$(wget -q -T 2 -O - http://{_LEADER}:8080/); then echo "heard $said"; exit 0; fi
+    if said=$(wget -q -T 2 -O - http://{_LEADER}:8080/ 2>/dev/null); then echo "heard $said"; exit 0; fi
     sleep 1
 done
 echo "{_LEADER} did not answer"; exit 1
