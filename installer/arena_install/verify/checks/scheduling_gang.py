@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from arena_install.errors import TimedOutError
 from arena_install.verify import pods
 from arena_install.verify.checks import jobs
-from arena_install.verify.checks.gpu_pods import free_gpus
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import Object, namespaced
 from arena_install.verify.model import Outcome, failed, passed, skipped
 from arena_install.verify.needs import GPU
+from arena_install.verify.pytorchjob import BUSY_FIX, free_gpus
 from arena_install.verify.registry import check
 from arena_install.verify.watch import Change, Watch, watching
 from arena_install.verify.workspace import CHECK_LABEL
@@ -40,7 +40,7 @@ _DOWN = f"kubectl -n volcano-system get pods; {_FIX}"
 def gang(ctx: Context) -> Outcome:
     free = _free(ctx)
     if free < 1:
-        return skipped("no GPU is free", fix="run verify when jobs have ended: kubectl get pods -A -o wide")
+        return skipped("no GPU is free", fix=BUSY_FIX)
     with _watch(ctx) as seen:
         try:
             _submit(ctx, "too-large", free + 1, 0)
