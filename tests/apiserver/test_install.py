@@ -20,7 +20,7 @@ from shelf import Shelf, cluster, config_map, crd, deployment
 
 from apiserver_fixture import ControlPlane
 from arena_install.errors import ConfigError, StepError, UnreachableError
-from arena_install.stack import Result, StackError, install, lease, ledger, uninstall, wishes
+from arena_install.stack import Result, StackError, install, lease, ledger, pods, uninstall, wishes
 from arena_install.stack.api import Api
 from arena_install.stack.lease import held
 
@@ -167,6 +167,28 @@ def test_objects_that_a_component_makes_by_itself_keep_no_crd(shelf: Shelf, api:
     api.delete("makes.test/v1", "Queue", "mine")
     assert take(shelf, api)["gang"].text == "removed"
     assert api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name) is None
+
+
+def test_pods_that_mount_secrets_are_touched_so_that_kubelets_write_them_anew(api: Api) -> None:
+    def pod(name: str, *volumes: dict[str, Any]) -> dict[str, Any]:
+        spec = {"containers": [{"name": "a", "image": "a.test/a:1"}], "volumes": list(volumes)}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
+
+    def touched(name: str) -> str:
+        notes = (api.get("v1", "Pod", name, "default") or {})["metadata"].get("annotations") or {}
+        return str(notes.get(pods.REFRESHED, ""))
+
+    for name, volumes in (("with", [{"name": "c", "secret": {"secretName": "c"}}]), ("without", [])):
+        api.create(pod(name, *volumes))
+    pods.refresh_secrets(api, "default")
+    assert (touched("with"), touched("without")) == ("", ""), "none of them runs yet"
+    for name in ("with", "without"):
+        path = api.path("v1", "Pod", "default", name) + "/status"
+        kind = "application/merge-patch+json"
+        api.request("PATCH", path, body={"status": {"phase": "Running"}}, content_type=kind)
+    for count in ("1", "2"):
+        pods.refresh_secrets(api, "default")
+        assert (touched("with"), touched("without")) == (count, "")
 
 
 def test_what_belongs_to_somebody_else_is_used_and_left_alone(shelf: Shelf, api: Api) -> None:

@@ -86,7 +86,7 @@ def test_rivals_one_after_the_other() -> None:
 
 def test_a_rival_that_starts_without_room_for_all_of_it() -> None:
     a, b = life("a-0", "a"), life("b-0", "b")
-    assert gang.crowded([*a[:2], *b, *a[2:]], ["a", "b"], 1, 1) == ["b started with 0 GPUs free, it needs 1"]
+    assert gang.crowded([*a[:2], *b, *a[2:]], ["a", "b"], 1, 1) == ["b started with room for 0 pods, it has 1"]
     ends_as_the_other_starts = [*a[:4], *b, *a[4:]]
     assert gang.crowded(ends_as_the_other_starts, ["a", "b"], 1, 1) == []
 
@@ -98,7 +98,10 @@ def test_a_rival_may_start_while_the_last_pods_of_the_other_run() -> None:
     ended = [change for pod in first[:2] for change in pod[3:]]
     rest = [*[change for pod in second for change in pod], *first[2][3:]]
     assert gang.crowded([*begun, *ended, *rest], ["a", "b"], 3, 4) == []
-    assert gang.crowded([*begun, *ended[:2], *rest], ["a", "b"], 3, 4) == ["b started with 2 GPUs free, it needs 3"]
+    assert gang.crowded([*begun, *ended[:2], *rest], ["a", "b"], 3, 4) == ["b started with room for 2 pods, it has 3"]
+    # Half of each, as a scheduler of single pods does it.
+    halves = [*(change for pod in first[:2] for change in pod[:3]), *(change for pod in second[:2] for change in pod[:3])]
+    assert gang.crowded(halves, ["a", "b"], 3, 4)[0] == "b started with room for 1 pods, it has 3"
 
 
 def test_most_pods_at_once() -> None:

@@ -202,23 +202,22 @@ def bound(changes: Sequence[Change], job: str) -> list[str]:
 
 
 def crowded(changes: Sequence[Change], names: Sequence[str], size: int, free: int) -> list[str]:
-    """What is wrong with how rivals of `size` pods ran on `free` GPUs: one that started without room for all its pods
-    (those of the other that had not ended counted), or that did not get them all."""
-    holding: dict[str, set[str]] = {name: set() for name in names}
+    """What is wrong with how rivals of `size` pods ran on `free` GPUs: one that started without room for all its pods,
+    or that did not get them all. One that has started needs a GPU for each pod that has not ended, bound or not."""
+    ended: dict[str, set[str]] = {name: set() for name in names}
     started: set[str] = set()
     problems = []
     for change in changes:
-        if (name := _job(change)) not in holding:
+        if (name := _job(change)) not in ended:
             continue
         over = change.type == "DELETED" or change.object["status"].get("phase") in ("Succeeded", "Failed")
         if over:
-            holding[name].discard(change.name)
-        elif change.object["spec"].get("nodeName"):
-            room = free - sum(len(held) for held in holding.values())
-            if name not in started and room < size:
-                problems.append(f"{name} started with {room} GPUs free, it needs {size}")
+            ended[name].add(change.name)
+        elif change.object["spec"].get("nodeName") and name not in started:
+            room = free - sum(size - len(ended[other]) for other in started)
+            if room < size:
+                problems.append(f"{name} started with room for {room} pods, it has {size}")
             started.add(name)
-            holding[name].add(change.name)
     for name in names:
         if (count := len(bound(changes, name))) != size:
             problems.append(f"{count} of {size} pods of {name} were bound")
