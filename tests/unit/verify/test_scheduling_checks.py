@@ -100,7 +100,7 @@ def test_a_rival_may_start_while_the_last_pods_of_the_other_run() -> None:
     assert gang.crowded([*begun, *ended, *rest], ["a", "b"], 3, 4) == []
     assert gang.crowded([*begun, *ended[:2], *rest], ["a", "b"], 3, 4) == ["b started with room for 2 pods, it has 3"]
     # Half of each, as a scheduler of single pods does it.
-    halves = [*(change for pod in first[:2] for change in pod[:3]), *(change for pod in second[:2] for change in pod[:3])]
+    halves = [change for pod in (*first[:2], *second[:2]) for change in pod[:3]]
     assert gang.crowded(halves, ["a", "b"], 3, 4)[0] == "b started with room for 1 pods, it has 3"
 
 
