@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from acts import BROKEN, GOOD, outcomes, put
@@ -19,7 +20,7 @@ from shelf import Shelf, cluster, config_map, crd, deployment
 
 from apiserver_fixture import ControlPlane
 from arena_install.errors import ConfigError, StepError, UnreachableError
-from arena_install.stack import Result, StackError, install, lease, ledger, uninstall, wishes
+from arena_install.stack import Result, StackError, install, lease, ledger, pods, uninstall, wishes
 from arena_install.stack.api import Api
 from arena_install.stack.lease import held
 
@@ -147,6 +148,47 @@ def test_crds_stay_while_somebody_has_objects_of_them(shelf: Shelf, api: Api) ->
     api.delete("stay.test/v1", "Job", "mine", "default")
     assert take(shelf, api)["jobs8"].text == "removed"
     assert api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", "jobs.stay.test") is None
+
+
+def test_objects_that_a_component_makes_by_itself_keep_no_crd(shelf: Shelf, api: Api) -> None:
+    queues = crd("makes.test", "Queue")
+    queues["spec"]["scope"] = "Cluster"
+    name = queues["metadata"]["name"]
+    shelf.add("gang", crds=[queues], makes={name: ["root", "default"]})
+
+    def queue(name: str) -> dict[str, Any]:
+        return {"apiVersion": "makes.test/v1", "kind": "Queue", "metadata": {"name": name}}
+
+    put(shelf, api)
+    for made in ("root", "default", "mine"):
+        api.create(queue(made))
+    assert take(shelf, api)["gang"].text == f"removed; kept CRD {name}: 1 Queue exist (mine)"
+    put(shelf, api)
+    api.delete("makes.test/v1", "Queue", "mine")
+    assert take(shelf, api)["gang"].text == "removed"
+    assert api.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", name) is None
+
+
+def test_pods_that_mount_secrets_are_touched_so_that_kubelets_write_them_anew(api: Api) -> None:
+    def pod(name: str, *volumes: dict[str, Any]) -> dict[str, Any]:
+        spec = {"containers": [{"name": "a", "image": "a.test/a:1"}], "volumes": list(volumes)}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"}, "spec": spec}
+
+    def touched(name: str) -> str:
+        notes = (api.get("v1", "Pod", name, "default") or {})["metadata"].get("annotations") or {}
+        return str(notes.get(pods.REFRESHED, ""))
+
+    for name, volumes in (("with", [{"name": "c", "secret": {"secretName": "c"}}]), ("without", [])):
+        api.create(pod(name, *volumes))
+    pods.refresh_secrets(api, "default")
+    assert (touched("with"), touched("without")) == ("", ""), "none of them runs yet"
+    for name in ("with", "without"):
+        path = api.path("v1", "Pod", "default", name) + "/status"
+        kind = "application/merge-patch+json"
+        api.request("PATCH", path, body={"status": {"phase": "Running"}}, content_type=kind)
+    for count in ("1", "2"):
+        pods.refresh_secrets(api, "default")
+        assert (touched("with"), touched("without")) == (count, "")
 
 
 def test_what_belongs_to_somebody_else_is_used_and_left_alone(shelf: Shelf, api: Api) -> None:
@@ -282,6 +324,7 @@ def test_after_a_kill_nothing_goes_on_and_the_next_run_converges(shelf: Shelf, a
     code = f"""
 import sys
 from pathlib import Path
+from typing import Any
 sys.path[:0] = {sys.path!r}
 from shelf import Shelf, cluster
 from arena_install.stack import install, wishes

@@ -33,7 +33,7 @@ def rehearsal(request: pytest.FixtureRequest) -> Iterator[Rehearsal]:
     it = Rehearsal(name, thorough=request.config.getoption("--thorough"))
     try:
         if mine:
-            made = _arena("up", "--name", name, "--verify", "none")
+            made = _arena("up", "--name", name, "--profile", "full", "--verify", "none")
             assert made.returncode == 0, made.stdout[-6000:] + made.stderr[-2000:]
         it.mend_all()
         yield it

@@ -143,25 +143,23 @@ class Builder:
     def _chart(self, item: Item, spec: Chart, now: Step) -> Entry:
         name = item.name.removesuffix("-crds") if item.kind == "crds" else item.name
         if spec.folder:
-            folder = paths.data_dir() / spec.folder
+            top = paths.data_dir()
         else:
-            folder = self.go.module_folder(self.lock.components[item.component], spec.go, now) / spec.path
-        entries = self.store_chart(self.lock.find(name), folder, self.key)
+            top = self.go.module_folder(self.lock.components[item.component], spec.go, now)
+        entries = self.store_chart(self.lock.find(name), top, self.key)
         return entries[item.name]
 
-    def store_chart(self, item: Item, folder: Path, key: Callable[[Item], str]) -> dict[str, Entry]:
-        """Pack a chart's folder; records the chart and, if it has some, its CRDs."""
+    def store_chart(self, item: Item, top: Path, key: Callable[[Item], str]) -> dict[str, Entry]:
+        """Pack a chart; records it and, if it has some, its CRDs. top: the folder that the lock's paths start from."""
         spec, version = item.spec, self.lock.version(item)
         assert isinstance(spec, Chart)
+        folder = top / (spec.folder or spec.path)
         if spec.kustomize:
-            kubectl = next(
-                one for one in map(self.lock.find, self.lock.names()) if isinstance(one.spec, File) and one.spec.pypi
-            )
-            assert isinstance(kubectl.spec, File)
-            program = python.own_executable(kubectl.spec.pypi, self.lock.version(kubectl), kubectl.spec.member)
-            packed = charts.wrap_kustomize(folder, item.name, version, kubectl=program, drop_crds=spec.drop_crds)
+            kubectl = self._kubectl()
+            packed = charts.wrap_kustomize(folder, item.name, version, kubectl=kubectl, drop_crds=spec.drop_crds)
         else:
-            packed = charts.pack_chart(folder, version="" if spec.folder else version)
+            crds = [row for path in spec.crds_from for row in charts.crds_in(top / path, kubectl=self._kubectl())]
+            packed = charts.pack_chart(folder, version="" if spec.folder else version, drop=spec.drop, crds=crds)
         made = {item.name: (item, self.cache.put_bytes(packed.tgz))}
         if spec.crds:
             made[f"{item.name}-crds"] = (self.lock.find(f"{item.name}-crds"), self.cache.put_bytes(packed.crds))
@@ -170,6 +168,12 @@ class Builder:
             result = {"sha256": blob.sha256, "size": blob.size, "version": version, "parts": ""}
             entries[name] = self.cache.record(key(one), result, (blob,))
         return entries
+
+    def _kubectl(self) -> Path:
+        found = (one for one in map(self.lock.find, self.lock.names()) if isinstance(one.spec, File) and one.spec.pypi)
+        item = next(found)
+        assert isinstance(item.spec, File)
+        return python.own_executable(item.spec.pypi, self.lock.version(item), item.spec.member)
 
     # -- images
 

@@ -7,12 +7,13 @@ that images, arguments and volumes can be set like those of any other chart, and
 
 from __future__ import annotations
 
+import fnmatch
 import gzip
 import io
 import json
 import subprocess
 import tarfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,26 +88,46 @@ class PackedChart:
     crds: bytes
 
 
-def pack_chart(folder: Path, *, version: str = "") -> PackedChart:
+def pack_chart(
+    folder: Path, *, version: str = "", drop: Sequence[str] = (), crds: Iterable[Mapping[str, Any]] = ()
+) -> PackedChart:
     """Archive a chart folder (with Chart.yaml in it) the same way every time: sorted names, no times, no owners.
 
-    version replaces the one in Chart.yaml when given (a leading "v" is dropped: Helm wants plain semver).
-    Raises ConfigError where the folder is no chart.
+    version replaces the one in Chart.yaml when given (a leading "v" is dropped: Helm wants plain semver). drop: globs
+    of files that are left out, such as templates that render CRDs. crds: those that the chart has elsewhere than in
+    crds/. Raises ConfigError where the folder is no chart, or a glob names nothing (upstream has moved it).
     """
     file = folder / "Chart.yaml"
     if not file.is_file():
         raise ConfigError("this folder holds no Helm chart", where=str(folder), why="Chart.yaml is missing")
     metadata = _load_metadata(file)
     content = {path.relative_to(folder).as_posix(): path.read_bytes() for path in _files(folder)}
+    for pattern in drop:
+        if not (found := fnmatch.filter(content, pattern)):
+            raise ConfigError("the chart has no file that is to be dropped", where=str(folder), why=pattern)
+        for name in found:
+            del content[name]
     if version and metadata["version"] != version.removeprefix("v"):
         metadata["version"] = version.removeprefix("v")
         content["Chart.yaml"] = yaml.dump(metadata, Dumper=_DUMPER, sort_keys=True).encode()
-    crds: list[dict[str, Any]] = []
+    own = list(crds)
     for name, data in sorted(content.items()):
         if name.startswith("crds/") and name.endswith((".yaml", ".yml", ".json")):
-            crds += list(fastyaml.load_all(data))
+            own += list(fastyaml.load_all(data))
     name = metadata["name"]
-    return PackedChart(name, str(metadata["version"]), _archive(name, content), dump_stream(crds))
+    return PackedChart(name, str(metadata["version"]), _archive(name, content), dump_stream(own))
+
+
+def crds_in(folder: Path, *, kubectl: Path) -> list[dict[str, Any]]:
+    """The CRDs in a folder: what its kustomization builds, or what is in its YAML files. Raises ConfigError if none."""
+    if (folder / "kustomization.yaml").is_file():
+        documents = list(_kustomize(folder, kubectl))
+    else:
+        documents = [row for file in sorted(folder.glob("*.yaml")) for row in fastyaml.load_all(file.read_bytes())]
+    found = [row for row in documents if row and row.get("kind") == "CustomResourceDefinition"]
+    if not found:
+        raise ConfigError("this folder holds no CRDs", where=str(folder))
+    return found
 
 
 def wrap_kustomize(

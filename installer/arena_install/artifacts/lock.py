@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from arena_install import paths
 from arena_install.errors import ArenaError, ConfigError, ErrorGroup
@@ -27,6 +27,9 @@ RECIPE = 1
 
 #: The root file system that single files (certificates, catatonit) are picked from.
 STATIC_FROM = "base"
+
+#: Fields of charts that count in their digest only where they are set.
+_YOUNG = frozenset({"drop", "crds_from"})
 
 _FLOATING = re.compile(r"(^|[:@/])(latest|master|main|nightly|stable)$")
 
@@ -93,8 +96,11 @@ class Chart(_Part):
     go: str = ""  # Go module that carries the chart
     path: str = ""
     kustomize: bool = False
+    drop: list[str] = []  # globs of files of the chart that are left out
     drop_crds: list[str] = []
     crds: bool = False  # whether "<name>-crds" exists
+    #: Where its CRDs are if not in crds/: folders of YAML or kustomizations, relative to the module (or archive).
+    crds_from: list[str] = []
     release: Release | None = None
 
     @model_validator(mode="after")
@@ -103,6 +109,10 @@ class Chart(_Part):
             raise ValueError("a chart comes from either folder or go")
         if self.go and not self.path:
             raise ValueError("path is missing: where in the Go module the chart is")
+        if self.crds_from and (self.folder or self.kustomize or not self.crds):
+            raise ValueError("crds_from is for charts of Go modules that have CRDs (crds: true) and no kustomization")
+        if self.drop and self.kustomize:
+            raise ValueError("drop is for files of a chart; values.yaml.j2 can leave objects of a kustomization out")
         return self
 
 
@@ -130,10 +140,25 @@ class Component(_Part):
         return self
 
 
+class Module(_Part):
+    """A Go module of ours. extends: another one whose requirements it has too, so that what both compile is compiled
+    once, while the other one's programs do not depend on what this one adds."""
+
+    what: str
+    extends: str = ""
+
+
 class Go(_Part):
     minimum: str = Field(pattern=r"^1\.\d+(\.\d+)?$")  # language version of our modules; the toolchain must reach it
     toolchain: str = Field(pattern=r"^1\.\d+\.\d+$")  # fetched where the controller has none
-    modules: dict[str, str]  # name -> what it is for
+    modules: dict[str, Module]  # name -> what it is for; the text alone stands for a module that extends none
+
+    @field_validator("modules", mode="before")
+    @classmethod
+    def _text_alone(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return {name: {"what": row} if isinstance(row, str) else row for name, row in value.items()}
 
 
 class Rootfs(_Part):
@@ -157,6 +182,11 @@ class _Document(_Part):
         """What only the whole can tell: key path and text of every name that stands twice, or for nothing."""
         found: list[tuple[tuple[str, ...], str]] = []
         seen: dict[str, str] = {}
+        for name, module in self.go.modules.items():
+            base = self.go.modules.get(module.extends)
+            if module.extends and (base is None or base.extends):
+                text = "extends itself another one" if base else "is not there"
+                found.append((("go", "modules", name, "extends"), f"module {module.extends} {text}"))
         for name, component in self.components.items():
             if component.module and component.module not in self.go.modules:
                 found.append((("components", name, "module"), f"go.modules has no {component.module}"))
@@ -303,6 +333,8 @@ class Lock:
             content.pop("version")  # the reference says which one it is; what is inside is in the parts
             content["reference"] = item.name
         elif isinstance(spec, Chart):
+            # Younger than the recipe: where they are not used, clusters must not see another chart.
+            content["spec"] = {key: row for key, row in content["spec"].items() if row or key not in _YOUNG}
             if spec.folder:
                 content["sources"] = tree_digest(paths.data_dir() / spec.folder)
             else:
@@ -320,13 +352,15 @@ class Lock:
         return _hash({"recipe": RECIPE, "suite": self.debian.suite, "arch": self.arch, "rootfs": rootfs})
 
     def requirements(self, module: str) -> dict[str, str]:
-        """Go module path -> version: what one of our Go modules requires, out of every component that it builds.
+        """Go module path -> version: what one of our Go modules requires, out of every component that it builds and of
+        those of the module that it extends.
 
         Raises ConfigError where two components want different versions of one module.
         """
         wanted: dict[str, tuple[str, str]] = {}
+        modules = {module, row.extends} if (row := self.go.modules.get(module)) else {module}
         for name, component in self.components.items():
-            if component.module != module:
+            if not component.module or component.module not in modules:
                 continue
             for path, version in component.requires.items():
                 for one in _spell_out(path):

@@ -87,7 +87,7 @@ class Fetcher:
         folder.mkdir()
         top = archive.unpack(self._download(spec.release, now), folder)
         chart = self.lock.find(item.name.removesuffix("-crds") if item.kind == "crds" else item.name)
-        return builder.store_chart(chart, top / spec.path, lambda one: release_key(self.lock, one))[item.name]
+        return builder.store_chart(chart, top, lambda one: release_key(self.lock, one))[item.name]
 
     def _download(self, release: Release, now: Step) -> Path:
         """An upstream file, once a run however many items are in it, checked. Raises StepError if it is not genuine."""

@@ -139,6 +139,12 @@ class Cluster:
         return next(host for host in self.hosts if host.name == name)
 
     @property
+    def rehearsal(self) -> bool:
+        """Whether all GPUs are simulated: little hardware, on which controllers ask for little."""
+        modes = {host.vars.get("nvidia_driver_mode", self.config.gpu.driver) for host in self.group("gpu")}
+        return (modes or {self.config.gpu.driver}) == {"simulated"}
+
+    @property
     def taint_control_plane(self) -> bool:
         """Whether control planes refuse jobs: as configured, else only if there are workers that are nothing else."""
         if (wanted := self.config.kubernetes.taint_control_plane) is not None:

@@ -38,6 +38,8 @@ class Crds(_Row):
 
     file: str  # name in the resolved lock's files
     own: tuple[str, ...] = ()  # of these CRDs, the objects in the component's own namespace are its own, not a user's
+    #: CRD of a cluster-scoped kind -> names of the objects that the component makes by itself
+    makes: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
 
 
 class Allocatable(_Row):

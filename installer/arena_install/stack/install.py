@@ -32,6 +32,7 @@ _T = TypeVar("_T")
 
 _POLL = 0.5  # seconds between looks at a component that is not ready
 _REMIND = 15.0  # seconds after which an unchanged wait is said again
+_REFRESH = 6.0  # seconds between pushes that bring a webhook's certificate into its pod
 _BROKEN_FOR = 15.0  # seconds that a state which does not mend must last to count as failure
 _HOOKS = 120  # seconds for a chart's hooks, and for an uninstallation
 
@@ -243,11 +244,15 @@ class _Job:
         component = self.wanted[name].component
         limit = component.timeout.seconds(self.nodes)
         started = said = time.monotonic()
+        refreshed = started
         broken_since: float | None = None
         text = ""
         rows = list(objects)
         while missing := await self._thread(ready.missing, self.api, component, rows, self.cluster):
             now = time.monotonic()
+            if component.ready.webhooks and now - refreshed >= _REFRESH:
+                refreshed = now
+                await self._thread(pods.refresh_secrets, self.api, component.namespace.name)
             first = next((row for row in missing if row.broken), missing[0])
             if first.text != text or now - said >= _REMIND:
                 text, said = first.text, now

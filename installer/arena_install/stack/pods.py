@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from arena_install.errors import ArenaError
-from arena_install.stack.api import Api, Object
+from arena_install.stack.api import Api, ApiError, Object
 
 WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "Job")
 
@@ -17,6 +18,7 @@ WORKLOADS = ("Deployment", "DaemonSet", "StatefulSet", "Job")
 _BROKEN = ("ErrImageNeverPull", "InvalidImageName", "CreateContainerConfigError")
 _RESTARTS = 4  # of a crashing container until it counts as broken
 _LOG_LINES = 40
+REFRESHED = "arena-install.local/refreshed"  # annotation: how often its Secrets were written anew for us
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,20 @@ def owned_pods(pods: Iterable[Object], workload: Mapping[str, Any]) -> list[Obje
         for pod in pods
         if wanted and all(pod["metadata"].get("labels", {}).get(key) == value for key, value in wanted.items())
     ]
+
+
+def refresh_secrets(api: Api, namespace: str) -> None:
+    """Have the kubelets write mounted Secrets anew, now: they do so when a pod changes, else every minute or two.
+
+    For controllers that fill the Secret of their own webhook and then wait until it is mounted.
+    """
+    for pod in api.list_objects("v1", "Pod", namespace):
+        mounts = any("secret" in volume for volume in pod["spec"].get("volumes") or ())
+        if mounts and pod.get("status", {}).get("phase") == "Running" and "deletionTimestamp" not in pod["metadata"]:
+            notes = pod["metadata"].get("annotations") or {}
+            change = {REFRESHED: str(int(notes.get(REFRESHED, 0)) + 1)}
+            with contextlib.suppress(ApiError):  # it has just gone, or somebody forbids it: then it takes a minute
+                api.merge("v1", "Pod", pod["metadata"]["name"], {"metadata": {"annotations": change}}, namespace)
 
 
 def rollout(workload: Mapping[str, Any]) -> str:

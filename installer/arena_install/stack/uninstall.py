@@ -182,11 +182,17 @@ def _crd(api: Api, component: Component, name: str) -> str:
     if found is None or OWNER_LABEL not in (found["metadata"].get("labels") or {}):
         return ""
     spec = found["spec"]
-    version = next(row["name"] for row in spec["versions"] if row.get("served"))
-    kind, own = spec["names"]["kind"], component.crds is not None and name in component.crds.own
+    # As they are stored: the webhook that would convert them to another version went with the release.
+    version = next(row["name"] for row in sorted(spec["versions"], key=lambda row: not row["storage"]) if row["served"])
+    kind, rule, home = spec["names"]["kind"], component.crds, component.namespace.name
+    own, makes = (name in rule.own, rule.makes.get(name, ())) if rule else (False, ())
+
+    def ours(metadata: Mapping[str, Any]) -> bool:
+        space = metadata.get("namespace")
+        return bool((own and space == home) or (not space and metadata["name"] in makes))
+
     objects = api.list_metadata(f"{spec['group']}/{version}", kind)
-    home = component.namespace.name
-    foreign = [row["metadata"] for row in objects if not (own and row["metadata"].get("namespace") == home)]
+    foreign = [row["metadata"] for row in objects if not ours(row["metadata"])]
     if foreign:
         first = "/".join(part for part in (foreign[0].get("namespace", ""), foreign[0]["name"]) if part)
         return f"CRD {name}: {len(foreign)} {kind} exist ({first})"

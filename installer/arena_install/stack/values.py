@@ -24,6 +24,7 @@ from arena_install.inventory.cluster import Cluster
 from arena_install.stack.component import Component
 
 VALUES, OBJECTS = "values.yaml.j2", "objects.yaml.j2"
+SCHEMA = "values.schema.yaml"  # JSON schema of what users may set
 
 #: Part of every digest: raise it when the same wish must be applied in another way.
 RECIPE = 1
@@ -96,7 +97,10 @@ def values_of(component: Component, cluster: Cluster) -> dict[str, Any]:
     """The component's Helm values with the user's own (`values:` in cluster.yaml) laid over them."""
     documents = _documents(component, VALUES, cluster)
     values = documents[0] if documents else {}
-    return merge(values, cluster.config.values.get(component.name, {}))
+    own = cluster.config.values.get(component.name, {})
+    if own:
+        _check(component, own)
+    return merge(values, own)
 
 
 def objects_of(component: Component, cluster: Cluster) -> tuple[dict[str, Any], ...]:
@@ -113,6 +117,27 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
+
+
+def _check(component: Component, own: Mapping[str, Any]) -> None:
+    """Hold the user's own values against the component's schema, if it has one. Raises ConfigError with the path."""
+    file = component.folder / SCHEMA
+    if not file.is_file():
+        return
+    import jsonschema
+
+    validator = jsonschema.Draft202012Validator(fastyaml.load(file.read_bytes()))
+    error = jsonschema.exceptions.best_match(validator.iter_errors(own))
+    if error is None:
+        return
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    known = sorted(error.schema.get("properties") or {}) if error.validator == "additionalProperties" else []
+    raise ConfigError(
+        f"values.{component.name}{path}: {error.message}",
+        where="values in cluster.yaml",
+        why=str(error.schema.get("description", "")),
+        fix=f"known here: {', '.join(known)}" if known else f"see {component.folder / 'README.md'}",
+    )
 
 
 def _documents(component: Component, name: str, cluster: Cluster) -> list[dict[str, Any]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, cast
@@ -105,6 +106,11 @@ class Kube:
         """Every item of a list; kind and apiVersion, which lists leave out, are not added."""
         return cast("list[Object]", self.get(path, **query).get("items") or [])
 
+    def metadata(self, path: str, **query: Any) -> list[Object]:
+        """Every item of a list with its metadata alone: CRDs weigh megabytes."""
+        kind = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+        return cast("list[Object]", json.loads(self._request("GET", path, query, accept=kind)).get("items") or [])
+
     def text(self, path: str, *, despite: tuple[int, ...] = (), **query: Any) -> str:
         """despite: HTTP statuses that are answers here and not refusals."""
         return self._request("GET", path, query, accept="*/*", despite=despite).decode("utf-8", "replace")
@@ -143,6 +149,28 @@ class Kube:
             if error.status in (400, 404):
                 return ""
             raise
+
+    def lines(self, path: str, seconds: float) -> Iterator[bytes]:
+        """Lines of an answer as they come, such as a watch's; `path` has its query already. seconds: between two bytes.
+
+        Raises ApiError, and OSError where the connection is cut.
+        """
+        import urllib3
+
+        url = self.server.rstrip("/") + path
+        headers = {"Accept": "application/json", "User-Agent": "arena-install", **self.credentials()}
+        try:
+            response: Any = self._client.call_api(
+                "GET", url, header_params=headers, _request_timeout=(_TIMEOUT[0], seconds)
+            )
+            if response.status >= 400:
+                raise self._refused("GET", path, response.status, response.read())
+            try:
+                yield from filter(None, (line.strip() for line in response.response))
+            finally:
+                response.response.close()
+        except urllib3.exceptions.HTTPError as error:
+            raise ConnectionError(str(error)) from error
 
     def _request(
         self,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 GPU = "nvidia.com/gpu"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
+PYTORCHJOB = "pytorchjobs.kubeflow.org"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -28,6 +29,7 @@ class Facts:
     pytorchjobs: bool  # whether the API knows PyTorchJob
     default_storage: str  # name of the default StorageClass, "" if there is none
     lock: bool  # whether the resolved lock is at hand
+    crds: frozenset[str] = frozenset()  # names of all CustomResourceDefinitions
 
 
 #: What is known of a cluster whose API did not answer.
@@ -49,8 +51,12 @@ def read(kube: Kube, cluster: Cluster, resolved: Any | None) -> Facts:
     default = [
         c["metadata"]["name"] for c in classes if c["metadata"].get("annotations", {}).get(DEFAULT_CLASS) == "true"
     ]
-    crd = kube.find("/apis/apiextensions.k8s.io/v1/customresourcedefinitions/pytorchjobs.kubeflow.org")
-    return Facts(tuple(sorted(gpu_nodes)), crd is not None, default[0] if default else "", resolved is not None)
+    crds = frozenset(
+        str(crd["metadata"]["name"]) for crd in kube.metadata("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
+    )
+    return Facts(
+        tuple(sorted(gpu_nodes)), PYTORCHJOB in crds, default[0] if default else "", resolved is not None, crds
+    )
 
 
 def capacity(node: dict[str, Any]) -> int:
@@ -84,6 +90,19 @@ _CONDITIONS: dict[str, tuple[Callable[[Facts], bool], str, str]] = {
         "the API does not know PyTorchJob (CRD pytorchjobs.kubeflow.org is missing)",
         "arena-install up --only training-operator",
     ),
+} | {
+    f"component:{name}": (
+        lambda facts, crd=crd: crd in facts.crds,
+        f"the API does not know {kind} (CRD {crd} is missing)",
+        f"arena-install up --only {name}",
+    )
+    for name, kind, crd in (
+        ("mpi-operator", "MPIJob", "mpijobs.kubeflow.org"),
+        ("jobset", "JobSet", "jobsets.jobset.x-k8s.io"),
+        ("kueue", "ClusterQueue", "clusterqueues.kueue.x-k8s.io"),
+        ("appwrapper", "AppWrapper", "appwrappers.workload.codeflare.dev"),
+        ("volcano", "Volcano's Job", "jobs.batch.volcano.sh"),
+    )
 }
 
 

@@ -35,6 +35,8 @@ def suites_for(components: Iterable[str]) -> tuple[str, ...]:
         suites |= {"gpu", "training"} if "training-operator" in names else {"gpu"}
     if "local-path-provisioner" in names:
         suites.add("storage")
+    if names & {"mpi-operator", "jobset", "kueue", "appwrapper", "volcano"}:
+        suites.add("scheduling")
     return tuple(suite for suite in SUITES if suite in suites)
 
 
@@ -42,8 +44,9 @@ def images_for(suites: Iterable[str]) -> tuple[str, ...]:
     """Image references that the checks of these suites run, beside those of the components."""
     wanted = set(suites)
     users = {
-        pods.BUSYBOX: {"host", "cluster", "storage", "security", "scale"},
+        pods.BUSYBOX: {"host", "cluster", "storage", "scheduling", "security", "scale"},
         pods.PYTORCH: {"gpu", "training"},  # what suite scale runs of it needs both
+        pods.MPI: {"scheduling"},
     }
     return tuple(image for image, suites in users.items() if wanted & suites)
 

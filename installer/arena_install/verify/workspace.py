@@ -26,7 +26,11 @@ _SUFFIX = {"restricted": "", "baseline": "-train", "privileged": "-node"}
 
 #: What a user who trains needs, and no more: (API group, resources, verbs).
 USER_RULES = (
-    ("kubeflow.org", ("pytorchjobs",), ("create", "get", "list", "watch", "delete")),
+    ("kubeflow.org", ("pytorchjobs", "mpijobs"), ("create", "get", "list", "watch", "delete")),
+    ("batch", ("jobs",), ("create", "get", "list", "watch", "delete")),
+    ("batch.volcano.sh", ("jobs",), ("create", "get", "list", "watch", "delete")),
+    ("jobset.x-k8s.io", ("jobsets",), ("create", "get", "list", "watch", "delete")),
+    ("workload.codeflare.dev", ("appwrappers",), ("create", "get", "list", "watch", "delete")),
     ("", ("pods", "pods/log", "events"), ("get", "list", "watch")),
 )
 

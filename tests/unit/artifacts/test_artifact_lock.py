@@ -22,7 +22,18 @@ FILES = [
     "nvidia-container-runtime",
     "simulated-gpu",
 ]
-CHARTS = ["flannel", "local-path-provisioner", "node-feature-discovery", "nvidia-device-plugin", "training-operator"]
+CHARTS = [
+    "flannel",
+    "local-path-provisioner",
+    "node-feature-discovery",
+    "nvidia-device-plugin",
+    "training-operator",
+    "mpi-operator",
+    "jobset",
+    "kueue",
+    "appwrapper",
+    "volcano",
+]
 IMAGES = [
     "registry.k8s.io/kube-apiserver:v1.36.3",
     "registry.k8s.io/kube-controller-manager:v1.36.3",
@@ -37,7 +48,15 @@ IMAGES = [
     "registry.k8s.io/nfd/node-feature-discovery:v0.19.0",
     "nvcr.io/nvidia/k8s-device-plugin:v0.19.0",
     "ghcr.io/kubeflow/training-v1/training-operator:v1.9.4",
+    "docker.io/mpioperator/mpi-operator:0.8.2",
+    "registry.k8s.io/jobset/jobset:v0.12.0",
+    "registry.k8s.io/kueue/kueue:v0.18.4",
+    "quay.io/ibm/appwrapper:v1.2.2",
+    "docker.io/volcanosh/vc-scheduler:v1.14.1",
+    "docker.io/volcanosh/vc-controller-manager:v1.14.1",
+    "docker.io/volcanosh/vc-webhook-manager:v1.14.1",
     "arena-install.local/verify-pytorch:2.6.0",
+    "arena-install.local/verify-mpi:5.0.7",
 ]
 
 
@@ -78,6 +97,46 @@ def test_kubernetes_libraries_agree_with_kubernetes(shipped: Lock) -> None:
     odd = {name: version for name, version in required.items() if name.startswith("k8s.io/") and version != wanted}
     assert odd == {"k8s.io/kubernetes": "v1.36.3", "k8s.io/sample-cli-plugin": "v0.35.4"}
     assert shipped.requirements("local-path")["k8s.io/client-go"] == wanted
+
+
+def test_what_only_profile_full_uses_changes_nothing_for_minimal(shipped: Lock) -> None:
+    shared, operators = shipped.requirements("shared"), shipped.requirements("operators")
+    assert shared.items() < operators.items()
+    assert "sigs.k8s.io/kueue" in operators and "sigs.k8s.io/kueue" not in shared
+
+
+ROW = "  {0}: {{version: v1, license: MIT, source: https://e.test, module: {1}, requires: {{e.test/{0}: {2}}}, files: \
+{{{0}: {{go: e.test/{0}}}}}}}\n"
+
+
+def test_a_module_that_extends_another_leaves_that_ones_programs_alone(write_lock: Callable[[str], Path]) -> None:
+    path = write_lock(ROW.format("a", "shared", "v1.0.0") + ROW.format("b", "more", "v1.0.0"))
+    text = path.read_text().replace("{shared: test}", "{shared: test, more: {what: some, extends: shared}}")
+    assert "extends" in text
+
+    def read(changed: str) -> Lock:
+        path.write_text(changed)
+        return Lock.load(path)
+
+    first = read(text)
+    assert first.requirements("more") == {"e.test/a": "v1.0.0", "e.test/b": "v1.0.0"}
+    assert first.requirements("shared") == {"e.test/a": "v1.0.0"}
+    other = read(text.replace("e.test/b: v1.0.0", "e.test/b: v1.1.0"))
+    assert other.digest("a") == first.digest("a") and other.digest("b") != first.digest("b")
+    below = read(text.replace("e.test/a: v1.0.0", "e.test/a: v1.1.0"))
+    assert below.digest("b") != first.digest("b")
+    with pytest.raises(ConfigError, match=r"go\.modules\.more\.extends: module none is not there") as caught:
+        read(text.replace("extends: shared", "extends: none"))
+    assert f"{path}:" in str(caught.value)
+
+
+def test_fields_of_charts_that_are_not_used_change_no_digest(write_lock: Callable[[str], Path]) -> None:
+    row = "  a: {{version: v1, license: MIT, source: https://e.test, charts: {{a: {{go: e.test/a, path: c{0}}}}}}}\n"
+    plain = Lock.load(write_lock(row.format(""))).digest("a")
+    assert Lock.load(write_lock(row.format(", drop: [], crds_from: []"))).digest("a") == plain
+    assert Lock.load(write_lock(row.format(", drop: [x]"))).digest("a") != plain
+    with pytest.raises(ConfigError, match="crds_from is for charts of Go modules that have CRDs"):
+        Lock.load(write_lock(row.format(", crds_from: [x]")))
 
 
 def test_what_is_inside_an_image_is_in_its_digest(write_lock: Callable[[str], Path]) -> None:

@@ -15,6 +15,7 @@ import yaml
 
 from arena_install.artifacts.charts import (
     PackedChart,
+    crds_in,
     dump_stream,
     load_stream,
     pack_chart,
@@ -67,6 +68,36 @@ def test_a_folder_that_is_no_chart_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "Chart.yaml").write_text("a: 1")
     with pytest.raises(ConfigError, match="names no chart"):
         pack_chart(tmp_path)
+
+
+def test_files_can_be_left_out_and_crds_be_elsewhere(tmp_path: Path) -> None:
+    folder = a_chart(tmp_path / "net")
+    (folder / "templates/crd").mkdir()
+    (folder / "templates/crd/as.yaml").write_text("{{ no YAML }}")
+    other = {**CRD, "metadata": {"name": "ds.b.c"}}
+    chart = pack_chart(folder, drop=["templates/crd/*"], crds=[other])
+    assert sorted(content(chart)) == ["net/Chart.yaml", "net/crds/crds.yaml", "net/templates/a.yaml"]
+    assert load_stream(chart.crds) == [other, CRD]
+    with pytest.raises(ConfigError, match="no file that is to be dropped") as caught:
+        pack_chart(folder, drop=["templates/crds/*"])
+    assert "templates/crds/*" in caught.value.why
+
+
+def test_crds_of_a_folder_are_found_among_other_things(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(yaml.safe_dump_all([CRD, {"kind": "ConfigMap"}, None]))
+    (tmp_path / "b.txt").write_text("{")
+    assert crds_in(tmp_path, kubectl=KUBECTL) == [CRD]
+    (tmp_path / "a.yaml").unlink()
+    with pytest.raises(ConfigError, match="holds no CRDs"):
+        crds_in(tmp_path, kubectl=KUBECTL)
+
+
+@pytest.mark.skipif(not KUBECTL.is_file(), reason="no kubectl beside this Python")
+def test_a_kustomization_is_built_for_its_crds(tmp_path: Path) -> None:
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all([CRD, {"kind": "X", "metadata": {"name": "x"}}]))
+    (tmp_path / "kustomization.yaml").write_text("labels: [{pairs: {a: b}}]\nresources: [all.yaml]\n")
+    (found,) = crds_in(tmp_path, kubectl=KUBECTL)
+    assert found["metadata"] == {"name": "as.b.c", "labels": {"a": "b"}}
 
 
 @pytest.mark.skipif(not KUBECTL.is_file(), reason="no kubectl beside this Python")

@@ -12,7 +12,7 @@ from shelf import Shelf, cluster, config_map, crd
 from arena_install.errors import ConfigError, StepError
 from arena_install.stack import catalogue, wishes
 from arena_install.stack.images import references
-from arena_install.stack.values import inputs_of, merge, values_of, wish_of
+from arena_install.stack.values import SCHEMA, inputs_of, merge, values_of, wish_of
 
 
 def test_values_come_from_the_config_and_the_users_own_lie_over_them(shelf: Shelf) -> None:
@@ -118,3 +118,43 @@ def test_pytorch_workers_wait_with_a_template_that_the_operator_can_fill() -> No
     assert container["command"][-1] == "job-master-0"
     assert 'nslookup -type=a "$0.$POD_NAMESPACE.svc.x.org."' in container["command"][2]
     assert "-lt 3 ]" in container["command"][2]
+
+
+@pytest.mark.parametrize(
+    ("component", "own", "what", "fix"),
+    [
+        ("mpi-operator", {"replicas": 2}, "values.mpi-operator: Additional properties", "drop, extra, objects, pods"),
+        ("mpi-operator", {"pods": {"mpi-operator": {}}}, "values.mpi-operator.pods", "README.md"),
+        ("appwrapper", {"extra": [{"kind": "X"}]}, "values.appwrapper.extra[0]: 'apiVersion'", "README.md"),
+        ("kueue", {"managerConfig": {"controllerManagerConfigYaml": {"a": 1}}}, "ConfigYaml: {'a': 1} is not", ""),
+        ("kueue", {"controllerManager": {"replicas": "two"}}, "kueue.controllerManager.replicas", "README.md"),
+        ("kueue", {"controlerManager": {}}, "'controlerManager' was unexpected", "known here: certManager, cont"),
+        ("volcano", {"custom": {"colocation_enable": True}}, "colocation_enable: False was expected", "README.md"),
+        ("jobset", {"controller": {"replicas": 0}}, "replicas: 0 is less than the minimum of 1", "README.md"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_path_before_anything_is_made(
+    component: str, own: dict[str, Any], what: str, fix: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        values_of(catalogue()[component], cluster(values={component: own}))
+    assert what in caught.value.what
+    assert fix in caught.value.fix
+    assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize("name", [name for name, row in catalogue().items() if (row.folder / SCHEMA).is_file()])
+def test_what_we_set_ourselves_is_right_by_the_components_schema(name: str) -> None:
+    """A schema that our own values break would refuse right ones of users too."""
+    component = catalogue()[name]
+    ours = values_of(component, cluster())
+    assert values_of(component, cluster(values={name: ours})) == ours
+
+
+def test_controllers_ask_for_little_where_gpus_are_simulated() -> None:
+    def asked(**gpu: Any) -> Any:
+        values = values_of(catalogue()["mpi-operator"], cluster(gpu=gpu))
+        return values["pods"]["Deployment/mpi-operator"]["containers"]["mpi-operator"]["resources"]["requests"]["cpu"]
+
+    assert (asked(driver="simulated"), asked(driver="preinstalled")) == ("20m", "100m")
+    assert "resources" not in values_of(catalogue()["kueue"], cluster())["controllerManager"]["manager"]
