@@ -63,7 +63,7 @@ def run() -> NoReturn:
         print("interrupted", file=sys.stderr)
         sys.exit(130)
     except Exception as error:
-        from arena_install.cli.crash import keep
+        from arena_install.crash import keep
 
         print(f"error: a fault of arena-install itself ({type(error).__name__}: {error})", file=sys.stderr)
         print(f"  fix: please report it with the file {keep(error)}", file=sys.stderr)

@@ -13,7 +13,7 @@ from arena_install.inventory.cluster import Host
 from arena_install.inventory.names import address, address_fault
 from arena_install.inventory.scan import Scan
 from arena_install.inventory.source import Source
-from arena_install.inventory.suggest import did_you_mean
+from arena_install.suggest import did_you_mean
 
 _CONNECTIONS = ("ssh", "local", "smart", "paramiko", "paramiko_ssh", "ansible.builtin.ssh", "ansible.builtin.local")
 _METHODS = ("sudo", "su", "doas")

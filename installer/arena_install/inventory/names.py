@@ -6,7 +6,7 @@ import re
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from arena_install.inventory.cluster import ALIASES, GROUPS
-from arena_install.inventory.suggest import distance
+from arena_install.suggest import distance
 
 #: Says where the tool runs; gives a host no role of its own.
 DEPLOY = "kube-deploy"

@@ -14,7 +14,7 @@ from typing import Any
 from arena_install.errors import ArenaError, ConfigError
 from arena_install.inventory import names, ssh
 from arena_install.inventory.source import Source
-from arena_install.inventory.suggest import distance
+from arena_install.suggest import distance
 
 #: As many nodes as Kubernetes supports; a range with more is a slip.
 MAX_HOSTS = 5000

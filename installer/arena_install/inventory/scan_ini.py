@@ -8,7 +8,7 @@ import shlex
 from arena_install.inventory import ssh
 from arena_install.inventory.names import address
 from arena_install.inventory.scan import Scan, expand
-from arena_install.inventory.suggest import did_you_mean
+from arena_install.suggest import did_you_mean
 
 _SECTION = re.compile(r"\[([^\]]*)\]\s*(.*)")
 _KINDS = ("hosts", "children", "vars")

@@ -8,8 +8,8 @@ from typing import Any
 from arena_install.errors import ConfigError
 from arena_install.inventory import yamlfile
 from arena_install.inventory.scan import Scan, expand
-from arena_install.inventory.suggest import did_you_mean
 from arena_install.inventory.yamlfile import Document, KeyPath
+from arena_install.suggest import did_you_mean
 
 _PARTS = ("hosts", "children", "vars")
 

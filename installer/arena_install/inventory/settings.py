@@ -17,8 +17,8 @@ from pydantic_core import ErrorDetails
 from arena_install.errors import ArenaError, ConfigError
 from arena_install.inventory import yamlfile
 from arena_install.inventory.config import Config
-from arena_install.inventory.suggest import did_you_mean
 from arena_install.inventory.yamlfile import Document, KeyPath, dotted
+from arena_install.suggest import did_you_mean
 
 #: Paths in cluster.yaml are relative to its folder.
 _FILES: tuple[tuple[str, str], ...] = (("artifacts", "ca_file"), ("artifacts", "bundle"))

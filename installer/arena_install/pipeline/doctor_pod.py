@@ -9,11 +9,11 @@ from arena_install.diagnosis.pod import PodDiagnosis, diagnose_pod, never_made
 from arena_install.diagnosis.pod_view import PodView, requested
 from arena_install.diagnosis.view import GPU, Object
 from arena_install.errors import ArenaError, ConfigError
-from arena_install.inventory.suggest import did_you_mean
 from arena_install.pipeline.reach import reachable
 from arena_install.pipeline.setting import Setting
 from arena_install.stack import pods
 from arena_install.stack.api import Api
+from arena_install.suggest import did_you_mean
 
 _AT_ONCE = 8
 _TIMEOUT = 15.0  # seconds for one answer of the API

@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 from arena_install.errors import ConfigError, StepError
 from arena_install.inventory.cluster import GROUPS, Cluster, Host
-from arena_install.inventory.suggest import did_you_mean
 from arena_install.plan.catalogue import Role
 from arena_install.probe.facts import LedgerRecord
+from arena_install.suggest import did_you_mean
 
 #: host -> role -> its record; None for a host that could not be looked at.
 Ledgers = Mapping[str, Mapping[str, LedgerRecord] | None]

@@ -11,7 +11,6 @@ from typing import Any
 
 from arena_install.errors import ArenaError, ConfigError, StepError
 from arena_install.events import Emit, Step, step
-from arena_install.inventory.suggest import did_you_mean
 from arena_install.stack import ledger, prepare
 from arena_install.stack.api import Api
 from arena_install.stack.component import Component
@@ -21,6 +20,7 @@ from arena_install.stack.install import Result, StackError
 from arena_install.stack.lease import held
 from arena_install.stack.ledger import OWNER_LABEL, Entry, Ref
 from arena_install.stack.values import Resolved
+from arena_install.suggest import did_you_mean
 
 Releases = Mapping[tuple[str, str], Sequence[Revision]]  # (namespace, name) -> revisions
 

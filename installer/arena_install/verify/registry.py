@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from arena_install.errors import ConfigError
-from arena_install.inventory.suggest import did_you_mean
+from arena_install.suggest import did_you_mean
 from arena_install.verify.model import SUITES, Check, Outcome, Severity
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from arena_install.inventory import ssh
 from arena_install.inventory.names import address_fault, meant, node_name_fault
 from arena_install.inventory.scan import expand
-from arena_install.inventory.suggest import distance
+from arena_install.suggest import distance
 
 
 @pytest.mark.parametrize(

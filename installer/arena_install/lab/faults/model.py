@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from arena_install.errors import ConfigError
 from arena_install.inventory import yamlfile
 from arena_install.inventory.source import NOWHERE, Source
-from arena_install.inventory.suggest import did_you_mean
+from arena_install.suggest import did_you_mean
 
 _NAME = r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
 _CHECK = r"^[a-z0-9-]+\.[a-z0-9-]+$"

@@ -1,0 +1,1 @@
+"""A thin door to the Kubernetes API: kubeconfig, HTTP, plain dicts."""
