@@ -172,9 +172,7 @@ class Group(click.Group):
             return None
         found = load(self.members[name][0])
         path = f"{self.path} {name}".strip()
-        if isinstance(found, Group):
-            return found
-        return Command(found, path)
+        return Command(found, path) if isinstance(found, Verb) else found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

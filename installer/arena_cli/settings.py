@@ -8,7 +8,14 @@ from pathlib import Path
 
 from arena_install.errors import ConfigError
 
-KEYS = ("namespace", "imagePullSecrets", "tfjob_role_sequence", "prometheus_address", "prometheus_token")
+KEYS = (
+    "namespace",
+    "imagePullSecrets",
+    "tfjob_role_sequence",
+    "prometheus_address",
+    "prometheus_token",
+    "logviewer_address",
+)
 
 
 @dataclass(frozen=True)
@@ -17,6 +24,7 @@ class Settings:
     pull_secrets: tuple[str, ...] = ()
     prometheus_address: str = ""
     prometheus_token: str = ""
+    logviewer_address: str = ""  # ours; a page for each pod is at ADDRESS/NAMESPACE/POD
 
 
 def file() -> Path:
@@ -48,4 +56,5 @@ def load() -> Settings:
         secrets,
         os.environ.get("PROMETHEUS_ADDRESS") or rows.get("prometheus_address", ""),
         os.environ.get("PROMETHEUS_TOKEN") or rows.get("prometheus_token", ""),
+        rows.get("logviewer_address", ""),
     )

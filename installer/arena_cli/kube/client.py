@@ -42,7 +42,7 @@ class Client:
     def __init__(self, access: Access, *, debug: bool = False) -> None:
         self.access, self.debug = access, debug
         self._url = urlsplit(access.server)
-        self._context = _context(access) if self._url.scheme == "https" else None
+        self.tls = _context(access) if self._url.scheme == "https" else None
         self._local = threading.local()
 
     def get(self, path: str, **query: Any) -> Object:
@@ -169,14 +169,14 @@ class Client:
         raise AssertionError("unreachable")
 
     def _connect(self) -> http.client.HTTPConnection:
-        host, port = self._url.hostname or "", self._url.port or (443 if self._context else 80)
+        host, port = self._url.hostname or "", self._url.port or (443 if self.tls else 80)
         proxy = urlsplit(self.access.proxy or _proxy(host))
         there, door = (proxy.hostname or "", proxy.port or 3128) if proxy.hostname else (host, port)
-        if self._context is None:
+        if self.tls is None:
             plain = http.client.HTTPConnection(there, door, timeout=_CONNECT)
             plain.connect()
             return plain
-        secure = _Https(there, door, timeout=_CONNECT, context=self._context, name=self.access.server_name)
+        secure = _Https(there, door, timeout=_CONNECT, context=self.tls, name=self.access.server_name)
         if proxy.hostname:
             secure.set_tunnel(host, port)
         secure.connect()

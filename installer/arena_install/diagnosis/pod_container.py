@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 
 from arena_install.diagnosis.model import Broken, Fix
-from arena_install.diagnosis.pod_sandbox import DOCTOR, MISSING
+from arena_install.diagnosis.pod_sandbox import DOCTOR
 from arena_install.diagnosis.pod_view import PodView
 from arena_install.diagnosis.view import Object
+from arena_install.podwords import MISSING, PULL
 
-_PULL = ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName", "RegistryUnavailable")
 _NO_ANSWER = re.compile(r"connection refused|i/o timeout|no route to host|x509|certificate|TLS handshake|EOF$", re.I)
 _NO_COMMAND = re.compile(r'exec: "([^"]+)": .*(no such file or directory|not found|permission denied)')
 _LOG_LINES = 4
@@ -46,7 +46,7 @@ def _one(view: PodView, row: Object, place: str = "") -> Broken | None:
     last = (row.get("lastState") or {}).get("terminated") or {}
     if waiting := state.get("waiting"):
         reason, said = str(waiting.get("reason", "")), " ".join(str(waiting.get("message", "")).split())
-        if reason in _PULL:
+        if reason in PULL:
             return _image(view, row, reason, said)
         if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
             return _configuration(view, place, reason, said)

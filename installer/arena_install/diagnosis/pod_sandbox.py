@@ -7,9 +7,9 @@ import re
 from arena_install.diagnosis.model import Broken, Fix
 from arena_install.diagnosis.pod_view import PodView, holders, requested
 from arena_install.diagnosis.view import GPU
+from arena_install.podwords import MISSING
 
 DOCTOR = Fix("arena-install doctor")
-MISSING = re.compile(r'(secret|configmap) "([^"]+)" not found')
 _HANDLER = re.compile(r'no runtime for "([^"]+)" is configured')
 
 

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import re
-
 from arena_install.diagnosis.model import Broken, Fix
 from arena_install.diagnosis.pod_view import PodView, holders, requested
 from arena_install.diagnosis.view import GPU, Object
-
-_PREEMPTION = re.compile(r"\s*(no new claims to deallocate, )?preemption: .*$")
-_INSUFFICIENT = re.compile(r"Insufficient ([\w./-]+)")
+from arena_install.podwords import insufficient, scheduler_said
 
 
 def judge(view: PodView) -> Broken | None:
@@ -18,14 +14,14 @@ def judge(view: PodView) -> Broken | None:
     if view.node or not conditions or conditions[0].get("status") != "False":
         return None
     condition = conditions[0]
-    said = _PREEMPTION.sub("", str(condition.get("message", ""))).rstrip(". ")
+    said = scheduler_said(str(condition.get("message", "")))
     if condition.get("reason") == "SchedulingGated":
         gates = ", ".join(gate["name"] for gate in view.pod["spec"].get("schedulingGates") or ())
         ask = Fix(f"kubectl -n {view.namespace} get events --field-selector involvedObject.name={view.name}")
         return Broken(f"it waits for a gate to open: {gates or 'unknown'}", (said or "SchedulingGated",), (ask,))
     if volume := _volumes(view, said):
         return volume
-    short = set(_INSUFFICIENT.findall(said))
+    short = insufficient(said)
     if GPU in short:
         return _gpus(view, said)
     if short:

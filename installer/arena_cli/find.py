@@ -1,0 +1,64 @@
+"""Asks the API for jobs: one list for each kind and one for the pods, side by side."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from arena_cli.kinds import kind_of
+from arena_cli.kube.client import Client, at
+from arena_cli.look import build
+from arena_cli.look.model import Job, Object
+from arena_install.errors import ConfigError
+from arena_install.suggest import closest
+
+_NOT_FOUND = "training job not found,please use 'arena list' to make sure job is existed"
+
+
+def jobs(client: Client, namespace: str, type_: str = "", selector: str = "release") -> list[Job]:
+    """namespace: "" for all. type_: as --type has it, "" for all. selector: of the pods that are looked at."""
+    wanted = kind_of(type_) if type_ else None
+    kinds = [kind for kind, types in build.resources() if wanted is None or wanted.type in types]
+    pods, *listed = client.together(
+        [
+            partial(client.items, at("v1", "pods", namespace), labelSelector=selector or None),
+            *(partial(client.items, at(kind.api, kind.plural, namespace)) for kind in kinds),
+        ]
+    )
+    found = build.jobs_of(zip(kinds, listed, strict=True), pods)
+    return [job for job in found if wanted is None or job.type == wanted.type]
+
+
+def one(client: Client, namespace: str, name: str, type_: str = "") -> tuple[Job, list[Object]]:
+    """The job of a name, and the pods of everything that belongs to it. Raises ConfigError: none, or several."""
+    wanted = kind_of(type_) if type_ else None
+    kinds = [kind for kind, types in build.resources() if wanted is None or wanted.type in types]
+    found = client.together([partial(client.find, at(kind.api, kind.plural, namespace, name)) for kind in kinds])
+    there = [(kind, obj) for kind, obj in zip(kinds, found, strict=True) if obj is not None and not build.is_part(obj)]
+    there = [(kind, obj) for kind, obj in there if wanted is None or build.type_of(kind, obj) == wanted.type]
+    if not there:
+        raise missing(client, namespace, name, type_)
+    if len(there) > 1:
+        types = [build.type_of(kind, obj) for kind, obj in there]
+        raise ConfigError(
+            f"there are {len(there)} jobs called {name}",
+            why=f"they are of type {' and '.join(types)}",
+            fix=f"add --type {types[0]}",
+        )
+    pods = pods_of(client, namespace, name)
+    kind, obj = there[0]
+    return build.job_of(kind, obj, build.by_job(pods).get((namespace, name), ())), pods
+
+
+def pods_of(client: Client, namespace: str, name: str) -> list[Object]:
+    """By upstream's label and by the operators', which are all that a job of kubectl's has."""
+    labels = (f"release={name}", f"training.kubeflow.org/job-name={name}", f"volcano.sh/job-name={name}")
+    path = at("v1", "pods", namespace)
+    rows = client.together([partial(client.items, path, labelSelector=label) for label in labels])
+    return list({pod["metadata"]["name"]: pod for found in rows for pod in found}.values())
+
+
+def missing(client: Client, namespace: str, name: str, type_: str = "") -> ConfigError:
+    known = [job.name for job in jobs(client, namespace, type_)]
+    guess = closest(name, known)
+    fix = f"did you mean `{guess}`?" if guess else f"arena list -n {namespace}" + (f" --type {type_}" if type_ else "")
+    return ConfigError(_NOT_FOUND, why=f"there is no {type_ or 'job'} {name} in namespace {namespace}", fix=fix)

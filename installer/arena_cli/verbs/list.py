@@ -1,0 +1,32 @@
+"""`arena list`."""
+
+from __future__ import annotations
+
+from arena_cli.command import Verb
+from arena_cli.flags import Given
+from arena_cli.verbs.rows import EVERYWHERE, OUTPUT, TYPE, WATCH
+
+
+def _run(given: Given) -> None:
+    import sys
+    import time
+
+    from arena_cli import find
+    from arena_cli.look import formats
+    from arena_cli.session import Session
+    from arena_cli.verbs.again import again
+
+    session = Session(given)
+    scope = session.scope
+
+    def look() -> str:
+        jobs = find.jobs(session.client, scope, given.text("type"))
+        return formats.show_list(jobs, given.text("output"), time.time(), everywhere=not scope)
+
+    if given.on("watch"):
+        again(look)
+    else:
+        sys.stdout.write(look())
+
+
+verb = Verb("list", "List training jobs.", (TYPE, EVERYWHERE, OUTPUT, WATCH), _run, aliases=("ls",))
