@@ -210,7 +210,7 @@ def unknown_option(error: click.NoSuchOption) -> ArenaError:
         known = [spelling for flag in command.rows if not flag.refused for spelling in flag.spellings]
         other = (command.verb.elsewhere or {}).get(name.lstrip("-"))
         guess = closest(name, known, 0.7)
-        if other and not guess:
+        if other:
             fix = f"it is a flag of `arena {other}`"
         else:
             fix = f"did you mean `{guess}`?" if guess else f"arena {command.path} --help lists them"

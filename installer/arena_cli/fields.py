@@ -266,12 +266,12 @@ def _toleration(item: str, why: str) -> ConfigError:
 
 
 def config_files(items: Sequence[str]) -> list[Object]:
-    """FILE[:CONTAINERPATH], read here."""
+    """FILE[:CONTAINERPATH], read here; without a path it lies where it lies here, as upstream has it."""
     found: list[Object] = []
     for number, item in enumerate(items):
         file, _, inside = item.partition(":")
         source = Path(file).expanduser()
-        path = inside or f"/etc/config/{source.name}"
+        path = inside or str(source.absolute())
         if not path.startswith("/") or path.endswith("/"):
             raise ConfigError(
                 f"--config-file: {path!r} can't be a file's place in the container",

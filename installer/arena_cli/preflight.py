@@ -17,6 +17,7 @@ from arena_install.suggest import did_you_mean
 GPU = "nvidia.com/gpu"
 _QUEUE = "kueue.x-k8s.io/queue-name"
 _KUEUE = "kueue.x-k8s.io/v1beta1"
+_BUILT_IN = ("rbac.authorization.k8s.io", "networking.k8s.io", "scheduling.k8s.io")
 
 
 def check(
@@ -58,7 +59,8 @@ def _custom(objects: Iterable[Object]) -> list[Object]:
     for obj in objects:
         inner = [part["template"] for part in obj.get("spec", {}).get("components", ()) if "template" in part]
         for one in (obj, *inner):
-            if "." in str(one["apiVersion"]).partition("/")[0] and "k8s.io" not in one["apiVersion"]:
+            group = str(one["apiVersion"]).partition("/")[0]
+            if "." in group and group not in _BUILT_IN:
                 found.setdefault(resources.key(one), one)
     return list(found.values())
 

@@ -51,7 +51,7 @@
 {{- end }}
 {{- if $job.configFiles }}
 - name: config-files
-  configMap: {name: {{ .root.Release.Name }}-files}
+  configMap: {name: {{ .root.filesOf | default .root.Release.Name }}-files}
 {{- end }}
 {{- if $job.sync }}
 - name: code-sync

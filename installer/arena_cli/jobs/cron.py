@@ -36,7 +36,7 @@ FLAGS = (
         "cron-image",
         "text",
         "Image with kubectl and a shell that makes the jobs.",
-        "arena-install.local/arena-sync:1.0",
+        "arena-install.local/arena-tools:1.0",
         ours=True,
     ),
 )
