@@ -20,4 +20,4 @@ def scheduler_said(message: str) -> str:
 
 def insufficient(message: str) -> set[str]:
     """Resources of which no node has enough."""
-    return set(_INSUFFICIENT.findall(message))
+    return {found.rstrip(".") for found in _INSUFFICIENT.findall(message)}

@@ -152,7 +152,7 @@ def _paragraph(node: Node, gpus: Gpus | None) -> str:
         shown += "GPUs:\n" + text.ruled(["INDEX", "MEMORY(Total)", "MEMORY(Used)", "DUTY_CYCLE"], cells)
         for title, figure in (("Total GPU Memory", "totalGPUMemory"), ("Used GPU Memory", "usedGPUMemory")):
             summary.append((title, f"{sum(row.get(figure, 0.0) for row in gpus.values()) / _GIB:.1f} GiB"))
-    return shown + "GPU Summary:\n" + "".join(f"  {line}\n" for line in text.pairs(summary).splitlines())
+    return shown + "GPU Summary:\n" + "".join(f"  {line}\n" for line in text.pairs(summary, gap=1).splitlines())
 
 
 def as_dict(nodes: Iterable[Node], gpus: Mapping[str, Gpus] | None = None) -> dict[str, Any]:

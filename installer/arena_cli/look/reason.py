@@ -108,7 +108,7 @@ def _pod(pod: Object, events: Sequence[Object]) -> str:
         if reason in PULL:
             tries = [str(one.get("message", "")) for one in events if "Failed to pull" in str(one.get("message", ""))]
             said = tries[-1] if tries else str(waiting.get("message", ""))
-            return f"image: {row.get('image') or 'its image'} can't be pulled: {_short(said) or reason}"
+            return f"image: {row.get('image') or 'its image'} can't be pulled: {_last(said) or reason}"
         if reason in ("CreateContainerConfigError", "CreateContainerError", "RunContainerError"):
             return f"container: {name} can't start: {_short(str(waiting.get('message', reason)))}"
         if reason == "CrashLoopBackOff":
@@ -155,7 +155,9 @@ def _unscheduled(pod: Object, name: str, condition: Object, events: Sequence[Obj
     if "node affinity/selector" in said:
         selector = (pod.get("spec") or {}).get("nodeSelector") or {}
         wanted = ", ".join(f"{key}={value}" for key, value in selector.items()) or "what it wants"
-        return f"node: no node has {wanted} (--selector)"
+        # The scheduler counts nodes of both sorts, and does not say which of them would do but for the other.
+        taint = ", or those that do have a taint that it does not tolerate" if "untolerated taint" in said else ""
+        return f"node: no node has {wanted} (--selector){taint}"
     if "untolerated taint" in said:
         return f"node: none that it tolerates has room; --toleration allows more ({_short(said)})"
     if said:
@@ -204,6 +206,11 @@ def _ended(name: str, row: Object, ended: Object) -> str:
         code, ""
     )
     return f"{name}{where} ended with exit code {code}{meaning}{f': {said}' if said else ''}"
+
+
+def _last(text: str) -> str:
+    """The innermost of errors that wrap one another."""
+    return _short(": ".join(" ".join(text.split()).split(": ")[-2:]))
 
 
 def _short(text: object) -> str:

@@ -23,10 +23,10 @@ def ruled(header: Sequence[str], rows: Iterable[Sequence[str]], indent: str = " 
     return table(header, [["-" * len(name) for name in header], *rows], indent)
 
 
-def pairs(rows: Iterable[tuple[str, str]]) -> str:
+def pairs(rows: Iterable[tuple[str, str]], gap: int = 2) -> str:
     """NAME: value, the values under one another."""
     rows = list(rows)
-    width = max(len(name) for name, _ in rows) + 3
+    width = max(len(name) for name, _ in rows) + 1 + gap
     return "".join(f"{f'{name}:'.ljust(width)}{value}\n" for name, value in rows)
 
 
