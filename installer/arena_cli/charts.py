@@ -80,7 +80,8 @@ def template(chart: str, name: str, namespace: str, values: Mapping[str, Any], f
         # The library goes into the chart here and now: a chart that is packed already could not be edited on a site.
         mine = Path(home, chart)
         shutil.copytree(source / chart, mine)
-        if not (mine / "charts" / _LIBRARY).is_dir():
+        needs = _LIBRARY in (mine / "Chart.yaml").read_text()
+        if needs and not (mine / "charts" / _LIBRARY).is_dir():
             shutil.copytree(source / _LIBRARY, mine / "charts" / _LIBRARY)
         environment |= {f"HELM_{kind}_HOME": str(Path(home, kind.lower())) for kind in ("CACHE", "CONFIG", "DATA")}
         command = [str(helm()), "template", name, str(mine), "--namespace", namespace, "--values", "-"]

@@ -1,4 +1,4 @@
-"""Asks the API for jobs: one list for each kind and one for the pods, side by side."""
+"""Asks the API for jobs: one list for each kind, and the pods, side by side."""
 
 from __future__ import annotations
 
@@ -11,21 +11,25 @@ from arena_cli.look.model import Job, Object
 from arena_install.errors import ConfigError
 from arena_install.suggest import closest
 
+#: Pods of jobs: those of arena's, ours and upstream's, and those that only an operator has labelled, as kubectl's are.
+_SELECTORS = ("release", "training.kubeflow.org/job-name,!release", "volcano.sh/job-name,!release")
 _NOT_FOUND = "training job not found,please use 'arena list' to make sure job is existed"
 
 
-def jobs(client: Client, namespace: str, type_: str = "", selector: str = "release") -> list[Job]:
-    """namespace: "" for all. type_: as --type has it, "" for all. selector: of the pods that are looked at."""
+def jobs(client: Client, namespace: str, type_: str = "") -> list[Job]:
+    """namespace: "" for all. type_: as --type has it, "" for all."""
     wanted = kind_of(type_) if type_ else None
     kinds = [kind for kind, types in build.resources() if wanted is None or wanted.type in types]
-    pods, *listed = client.together(
+    pods = at("v1", "pods", namespace)
+    rows = client.together(
         [
-            partial(client.items, at("v1", "pods", namespace), labelSelector=selector or None),
+            *(partial(client.items, pods, labelSelector=selector) for selector in _SELECTORS),
             *(partial(client.items, at(kind.api, kind.plural, namespace)) for kind in kinds),
         ]
     )
-    found = build.jobs_of(zip(kinds, listed, strict=True), pods)
-    return [job for job in found if wanted is None or job.type == wanted.type]
+    found, listed = [pod for part in rows[: len(_SELECTORS)] for pod in part], rows[len(_SELECTORS) :]
+    every = build.jobs_of(zip(kinds, listed, strict=True), found)
+    return [job for job in every if wanted is None or job.type == wanted.type]
 
 
 def one(client: Client, namespace: str, name: str, type_: str = "") -> tuple[Job, list[Object]]:

@@ -23,9 +23,14 @@ _POLL = 1.0  # seconds
 
 def show(session: Session, name: str) -> None:
     """Raises ConfigError for what can't be meant, StepError for a pod that can't speak yet."""
+    query(session.given)
+    job, _ = find.one(session.client, session.namespace, name, session.given.text("type"))
+    show_job(session, job)
+
+
+def show_job(session: Session, job: Job) -> None:
     given = session.given
     options = query(given)
-    job, _ = find.one(session.client, session.namespace, name, given.text("type"))
     pod = pick(job, given.text("instance"))
     if given.on("follow"):
         pod = _started(session, job, pod)
@@ -34,7 +39,7 @@ def show(session: Session, name: str) -> None:
         raise StepError(
             f"instance {pod['metadata']['name']} is not running",
             why=job_reason,
-            fix=f"arena logs -f {name} waits for it; arena get {name} -e says more",
+            fix=f"arena logs -f {job.name} waits for it; arena get {job.name} -e says more",
         )
     container = given.text("container") or speaking(pod)
     path = at("v1", "pods", session.namespace, pod["metadata"]["name"], "log")

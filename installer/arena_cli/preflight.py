@@ -17,6 +17,7 @@ from arena_install.suggest import did_you_mean
 GPU = "nvidia.com/gpu"
 _QUEUE = "kueue.x-k8s.io/queue-name"
 _KUEUE = "kueue.x-k8s.io/v1beta1"
+_DELETE = {"Deployment": "serve delete", "CronJob": "cron delete"}
 _BUILT_IN = ("rbac.authorization.k8s.io", "networking.k8s.io", "scheduling.k8s.io")
 
 
@@ -97,7 +98,7 @@ def _free(client: Client, namespace: str, job: str, type_: str, obj: Object) -> 
     return ConfigError(
         f"the job {job} is already exist, please delete it first. use 'arena delete {job}'",
         why=f"a {type_} of that name is in namespace {namespace}",
-        fix=f"arena delete {job} --type {type_} -n {namespace}, or another --name",
+        fix=f"arena {_DELETE.get(str(obj['kind']), 'delete')} {job} -n {namespace}, or another --name",
     )
 
 

@@ -69,9 +69,10 @@ class Client:
     def create(self, path: str, body: Object, **query: Any) -> Object:
         return cast(Object, json.loads(self._request("POST", path, query, body)))
 
-    def patch(self, path: str, body: Object, **query: Any) -> Object:
-        kind = "application/merge-patch+json"
-        return cast(Object, json.loads(self._request("PATCH", path, query, body, content=kind)))
+    def patch(self, path: str, body: Object, *, strategic: bool = False) -> Object:
+        """strategic: rows of lists are found by their names; for Kubernetes' own kinds only."""
+        kind = f"application/{'strategic-merge' if strategic else 'merge'}-patch+json"
+        return cast(Object, json.loads(self._request("PATCH", path, {}, body, content=kind)))
 
     def delete(self, path: str) -> bool:
         """False: it was not there."""

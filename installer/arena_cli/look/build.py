@@ -83,7 +83,7 @@ def job_of(kind: Kind, obj: Object, pods: Sequence[Object]) -> Job:
     mine = [pod for pod in pods if (pod["metadata"].get("labels") or {}).get("app", type_) in (type_, *_foreign(pod))]
     mine = sorted(mine, key=_order)
     chief = _chief(mine)
-    instances = tuple(_instance(pod, pod is chief) for pod in mine)
+    instances = tuple(instance(pod, pod is chief) for pod in mine)
     status = word.status_of(kind.resource, obj)
     if status == "RUNNING" and any(one.status == "Pending" for one in instances):
         status = "PENDING"
@@ -145,7 +145,7 @@ def ended(pod: Object) -> float | None:
     return max((time for time in times if time), default=word.moment(pod["metadata"].get("creationTimestamp")))
 
 
-def _instance(pod: Object, chief: bool) -> Instance:
+def instance(pod: Object, chief: bool) -> Instance:
     meta, status, spec = pod["metadata"], pod.get("status") or {}, pod.get("spec") or {}
     return Instance(
         name=str(meta["name"]),

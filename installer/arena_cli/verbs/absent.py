@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import click
+
+from arena_install.errors import ConfigError
 
 REASONS = {
     "model": (
@@ -23,22 +26,21 @@ REASONS = {
 
 
 class Absent(click.Command):
-    """Takes any words, and refuses."""
+    """Takes any words, and refuses. reasons: name -> (why, what instead). path: "serve " of `arena serve NAME`."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, reasons: Mapping[str, tuple[str, str]] = REASONS, path: str = "") -> None:
+        self.reason = reasons[name]
         super().__init__(
             name,
             add_help_option=False,
             context_settings={"ignore_unknown_options": True},
             params=[click.Argument(["words"], nargs=-1, type=click.UNPROCESSED)],
-            callback=partial(_refuse, name),
+            callback=partial(_refuse, f"{path}{name}", self.reason),
         )
 
 
-def _refuse(name: str, words: tuple[str, ...]) -> None:
-    from arena_install.errors import ConfigError
-
-    why, fix = REASONS[name]
+def _refuse(name: str, reason: tuple[str, str], words: tuple[str, ...]) -> None:
+    why, fix = reason
     raise ConfigError(f"arena {name} can't be had here", why=why, fix=fix)
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parent / "look")]
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent / "look"))
 
 from fakeapi import FakeApi
 
@@ -28,7 +29,9 @@ class Done:
 def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home without kubeconfig, settings or charts of anybody's."""
     made = charts_helm()
-    for key in [key for key in os.environ if key.startswith(("KUBE", "ARENA_", "PROMETHEUS_")) or "proxy" in key.lower()]:
+    for key in [
+        key for key in os.environ if key.startswith(("KUBE", "ARENA_", "PROMETHEUS_")) or "proxy" in key.lower()
+    ]:
         monkeypatch.delenv(key)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("TZ", "UTC")

@@ -1,4 +1,4 @@
-"""A small API server on loopback: objects in a dictionary, with just enough of Kubernetes' manners for a client's tests."""
+"""A small API server on loopback: objects in a dictionary, with just enough of Kubernetes' manners for tests."""
 
 from __future__ import annotations
 
@@ -15,9 +15,18 @@ Object = dict[str, Any]
 
 #: API -> kind -> plural of what is installed, if a test does not say otherwise.
 INSTALLED = {
-    "v1": {"ConfigMap": "configmaps", "Pod": "pods", "Service": "services", "Secret": "secrets", "Event": "events",
-           "Node": "nodes", "Namespace": "namespaces", "PersistentVolumeClaim": "persistentvolumeclaims",
-           "ResourceQuota": "resourcequotas", "ServiceAccount": "serviceaccounts"},
+    "v1": {
+        "ConfigMap": "configmaps",
+        "Pod": "pods",
+        "Service": "services",
+        "Secret": "secrets",
+        "Event": "events",
+        "Node": "nodes",
+        "Namespace": "namespaces",
+        "PersistentVolumeClaim": "persistentvolumeclaims",
+        "ResourceQuota": "resourcequotas",
+        "ServiceAccount": "serviceaccounts",
+    },
     "apps/v1": {"Deployment": "deployments"},
     "batch/v1": {"CronJob": "cronjobs", "Job": "jobs"},
     "rbac.authorization.k8s.io/v1": {"Role": "roles", "RoleBinding": "rolebindings"},
@@ -32,8 +41,8 @@ INSTALLED = {
 
 
 class FakeApi:
-    """Use as a context manager. objects: path -> object. requests: "METHOD path?query" as they came. refuse: called with
-    method, path and body; what it returns is (status, message) of a refusal."""
+    """Use as a context manager. objects: path -> object. requests: "METHOD path?query" as they came. refuse: called
+    with method, path and body; what it returns is (status, message) of a refusal."""
 
     def __init__(self, installed: Mapping[str, Mapping[str, str]] = INSTALLED) -> None:
         self.installed = installed
@@ -78,10 +87,16 @@ class FakeApi:
         self._server.server_close()
 
     def kubeconfig(self, path: Path) -> Path:
-        path.write_text(json.dumps({
-            "current-context": "c", "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-            "clusters": [{"name": "c", "cluster": {"server": self.url}}], "users": [{"name": "u", "user": {"token": "t"}}],
-        }))
+        path.write_text(
+            json.dumps(
+                {
+                    "current-context": "c",
+                    "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+                    "clusters": [{"name": "c", "cluster": {"server": self.url}}],
+                    "users": [{"name": "u", "user": {"token": "t"}}],
+                }
+            )
+        )
         return path
 
     def add(self, *objects: Object) -> None:
@@ -100,8 +115,11 @@ class FakeApi:
 
     def changes(self) -> list[str]:
         """Requests that were to change something: no reads, no dry runs, no reviews."""
-        return [line for line in self.requests
-                if not line.startswith("GET") and "dryRun" not in line and "review" not in line]
+        return [
+            line
+            for line in self.requests
+            if not line.startswith("GET") and "dryRun" not in line and "review" not in line
+        ]
 
     def answer(self, method: str, target: str, body: Object) -> tuple[int, Any]:
         url = urlsplit(target)
@@ -113,7 +131,7 @@ class FakeApi:
             parts = url.path.split("/")
             text = self.logs.get(f"{parts[4]}/{parts[6]}/{query.get('container', '')}", "")
             lines = text.splitlines(keepends=True)
-            return 200, "".join(lines[-int(query["tailLines"]):] if query.get("tailLines", "0") != "0" else lines)
+            return 200, "".join(lines[-int(query["tailLines"]) :] if query.get("tailLines", "0") != "0" else lines)
         match method:
             case "GET":
                 return self._get(url.path, query)
@@ -135,8 +153,11 @@ class FakeApi:
         if api in self.installed:
             rows = [{"name": plural, "kind": kind} for kind, plural in self.installed[api].items()]
             return 200, {"kind": "APIResourceList", "resources": rows}
-        known = any(path.endswith(f"/{plural}") and f"/{name}/" in f"{path}/" for name, kinds in self.installed.items()
-                    for plural in kinds.values())
+        known = any(
+            path.endswith(f"/{plural}") and f"/{name}/" in f"{path}/"
+            for name, kinds in self.installed.items()
+            for plural in kinds.values()
+        )
         if not known:
             return 404, {"kind": "Status", "message": f"{path} not found", "reason": "NotFound"}
         items = [obj for where, obj in self.objects.items() if self._is_in(where, path) and _selected(obj, query)]
@@ -160,8 +181,11 @@ class FakeApi:
         return 201, made
 
     def _collect(self, uid: str) -> None:
-        owned = [path for path, obj in self.objects.items()
-                 if any(owner["uid"] == uid for owner in obj["metadata"].get("ownerReferences", ()))]
+        owned = [
+            path
+            for path, obj in self.objects.items()
+            if any(owner["uid"] == uid for owner in obj["metadata"].get("ownerReferences", ()))
+        ]
         for path in owned:
             gone = self.objects.pop(path, None)
             if gone:
@@ -179,5 +203,11 @@ def _merge(target: Object, patch: Object) -> None:
 def _selected(obj: Object, query: Mapping[str, str]) -> bool:
     labels = obj["metadata"].get("labels") or {}
     terms: Iterable[str] = filter(None, query.get("labelSelector", "").split(","))
-    return all(labels.get(term.partition("=")[0]) == term.partition("=")[2] if "=" in term else term in labels
-               for term in terms)
+    return all(_holds(labels, term) for term in terms)
+
+
+def _holds(labels: Mapping[str, str], term: str) -> bool:
+    key, equals, value = term.partition("=")
+    if equals:
+        return labels.get(key) == value
+    return key[1:] not in labels if key.startswith("!") else key in labels

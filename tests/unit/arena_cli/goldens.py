@@ -1,5 +1,5 @@
-"""golden/NAME.yaml is what `arena submit ... --dry-run` prints for the command in its first line; NAME.values.yaml is what
-the flags become before Helm. Written by `python tests/unit/arena_cli/goldens.py`, read by people, compared by tests."""
+"""golden/NAME.yaml is what the command in its first line prints with --dry-run; NAME.values.yaml is what its flags
+become before Helm. Written by `PYTHONPATH=installer python tests/unit/arena_cli/goldens.py`, compared by tests."""
 
 from __future__ import annotations
 
@@ -7,49 +7,44 @@ import contextlib
 import io
 import os
 import shlex
-import sys
+from dataclasses import replace
 from pathlib import Path
 
 import yaml
 
-HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[2] / "installer"))
-
 from arena_cli import yamltext
-from arena_cli.command import Command
+from arena_cli.command import Command, Group
 from arena_cli.flags import Given
 from arena_cli.jobs.catalogue import CRON, RECIPES
 from arena_cli.main import app
+from arena_cli.serving.manage import MAKERS
 
+HERE = Path(__file__).resolve().parent
 FOLDER = HERE / "golden"
 COMMANDS = yaml.safe_load((HERE / "commands.yaml").read_text())
 
 
 def values(command: str) -> str:
-    """Of a submit or cron line, without Helm."""
-    recipe, given = _given(command)
-    return yamltext.dump(recipe.values(given, ()))
-
-
-def _given(command: str) -> tuple[object, Given]:
-    taken: list[Given] = []
+    """Of a submit, cron or serve line, without Helm."""
     words = shlex.split(command)[1:]
+    taken: list[Given] = []
     context = app.make_context("arena", words)
     group = app.get_command(context, words[0])
+    assert isinstance(group, Group)
     inner = group.make_context(words[0], words[1:], parent=context)
     leaf = group.get_command(inner, words[1])
     assert isinstance(leaf, Command)
-    name = leaf.verb.name
-    object.__setattr__(leaf, "verb", leaf.verb.__class__(**{**vars(leaf.verb), "run": taken.append}))
-    leaf.invoke(leaf.make_context(name, words[2:], parent=inner))
-    return (CRON if words[0] == "cron" else RECIPES[name]), taken[0]
+    leaf.verb = replace(leaf.verb, run=taken.append)
+    leaf.invoke(leaf.make_context(words[1], words[2:], parent=inner))
+    make = {"cron": CRON.values, "serve": MAKERS.get(leaf.verb.name)}.get(words[0]) or RECIPES[leaf.verb.name].values
+    return yamltext.dump(make(taken[0], ()))
 
 
 def printed(command: str) -> str:
     """By Helm."""
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
-        app(shlex.split(command)[1:] + ["--dry-run"], prog_name="arena", standalone_mode=False)
+        app([*shlex.split(command)[1:], "--dry-run"], prog_name="arena", standalone_mode=False)
     return out.getvalue()
 
 

@@ -13,8 +13,11 @@ from goldens import COMMANDS, FOLDER, printed, values
 from arena_cli import charts, yamltext
 from arena_install.errors import ConfigError, StepError
 
-CHARTS = sorted(path.parent.name for path in charts.data_dir().glob("charts/*/Chart.yaml") if (path.parent / "values.yaml")
-                .read_text().startswith("# What all jobs share"))
+CHARTS = sorted(
+    path.parent.name
+    for path in charts.data_dir().glob("charts/*/Chart.yaml")
+    if (path.parent / "values.yaml").read_text().startswith("# What all jobs share")
+)
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -28,8 +31,12 @@ def test_values_become_these_objects(name: str, helm: Path, alone: Path) -> None
 
 
 def test_every_chart_has_a_golden_rendering() -> None:
-    shown = {line.split("/")[0] for path in FOLDER.glob("*.yaml") for line in path.read_text().splitlines()
-             if not line.startswith("#")}
+    shown = {
+        line.split("/")[0]
+        for path in FOLDER.glob("*.yaml")
+        for line in path.read_text().splitlines()
+        if not line.startswith("#")
+    }
     assert shown
     text = "\n".join(path.read_text() for path in FOLDER.glob("*.yaml"))
     assert all(f"chart: {chart}-" in text for chart in CHARTS)
@@ -43,8 +50,13 @@ def test_helm_lint(chart: str, helm: Path, tmp_path: Path) -> None:
     name = next(name for name in COMMANDS if f"chart: {chart}-" in (FOLDER / f"{name}.yaml").read_text())
     given = tmp_path / "values.yaml"
     given.write_text(values(COMMANDS[name]))
-    done = subprocess.run([str(helm), "lint", "--strict", str(mine), "-f", str(given)], capture_output=True, text=True,
-                          check=False, env={"HOME": str(tmp_path)})
+    done = subprocess.run(
+        [str(helm), "lint", "--strict", str(mine), "-f", str(given)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"HOME": str(tmp_path)},
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -67,8 +79,12 @@ def test_the_schemas_forbid_what_means_nothing(change: dict[str, Any], said: str
 def test_a_file_of_values_is_laid_over(helm: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine.yaml"
     mine.write_text(yamltext.dump({"job": {"logVolume": {"size": "50Gi"}, "workingDir": "/elsewhere"}}))
-    base = {"job": {"roles": {"Master": {"replicas": 1, "image": "i", "command": "c"}},
-                    "tensorboard": {"logdir": "/logs", "writer": "Master", "ownVolume": True}}}
+    base = {
+        "job": {
+            "roles": {"Master": {"replicas": 1, "image": "i", "command": "c"}},
+            "tensorboard": {"logdir": "/logs", "writer": "Master", "ownVolume": True},
+        }
+    }
     objects = charts.render("pytorchjob", "x", "default", base, [str(mine)])
     assert objects[0]["kind"] == "PyTorchJob"
     container = objects[0]["spec"]["pytorchReplicaSpecs"]["Master"]["template"]["spec"]["containers"][0]

@@ -28,14 +28,21 @@ def test_list_asks_once_for_each_kind(arena: Arena, world: FakeApi) -> None:
     done = arena("list")
     assert done.code == 0 and done.err == ""
     assert [line.split()[0] for line in done.out.splitlines()] == [
-        "NAME", "vj-wait", "pt-run", "elastic", "aw", "mpi-kubectl", "tf-old"]
-    assert len(world.requests) == len(set(world.requests)) == 8
+        "NAME",
+        "vj-wait",
+        "pt-run",
+        "elastic",
+        "aw",
+        "mpi-kubectl",
+        "tf-old",
+    ]
+    assert len(world.requests) == len(set(world.requests)) == 10
     assert all("resourceVersion=0" in line for line in world.requests)
 
 
 def test_list_of_a_type_asks_for_that_alone(arena: Arena, world: FakeApi) -> None:
     assert [line.split()[0] for line in arena("list", "-T", "Pytorch").out.splitlines()[1:]] == ["pt-run"]
-    assert len(world.requests) == 2
+    assert len(world.requests) == 4
 
 
 def test_list_of_all_namespaces(arena: Arena, world: FakeApi) -> None:
@@ -104,26 +111,45 @@ def test_delete_several(arena: Arena, world: FakeApi) -> None:
     done = arena("delete", "pt-run", "no-such", "tf-old")
     assert done.code == 2 and "no-such" in done.err
     assert done.out.splitlines() == [
-        "The training job pt-run has been deleted successfully", "The training job tf-old has been deleted successfully"]
+        "The training job pt-run has been deleted successfully",
+        "The training job tf-old has been deleted successfully",
+    ]
     assert "pt-run" not in world.names("PyTorchJob") and "tf-old" not in world.names("TFJob")
 
 
 def test_delete_what_upstream_made(arena: Arena, world: FakeApi) -> None:
     """Side objects without an owner, as before its v0.15.5, go by the ConfigMap's list."""
     world.add(
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "tf-old-tfjob", "namespace": "default"},
-         "data": {"app": "tfjob.kubeflow.org/tf-old\nservice/tf-old-tensorboard\ndeployment.apps/tf-old-tensorboard\n",
-                  "values": "", "tfjob": "0.39.1"}},
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "tf-old-tfjob", "namespace": "default"},
+            "data": {
+                "app": "tfjob.kubeflow.org/tf-old\nservice/tf-old-tensorboard\ndeployment.apps/tf-old-tensorboard\n",
+                "values": "",
+                "tfjob": "0.39.1",
+            },
+        },
         {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "tf-old-tensorboard", "namespace": "default"}},
-        {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "tf-old-tensorboard", "namespace": "default"}},
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "tf-old-tensorboard", "namespace": "default"},
+        },
     )
     assert arena("del", "tf-old").code == 0
     assert not [path for path in world.objects if "tf-old" in path]
 
 
 def test_delete_what_only_the_configmap_remembers(arena: Arena, api: FakeApi) -> None:
-    api.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "gone-pytorchjob", "namespace": "default"},
-             "data": {"app": "pytorchjob.kubeflow.org/gone"}})
+    api.add(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "gone-pytorchjob", "namespace": "default"},
+            "data": {"app": "pytorchjob.kubeflow.org/gone"},
+        }
+    )
     assert arena("delete", "gone").code == 0 and "gone-pytorchjob" not in api.names("ConfigMap")
 
 
@@ -151,17 +177,33 @@ def test_top_node_where_others_pods_are_hidden(arena: Arena, world: FakeApi) -> 
 
 
 def test_top_job_asks_prometheus_once(arena: Arena, world: FakeApi) -> None:
-    world.add({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "prom", "namespace": "monitoring",
-               "labels": {"app.kubernetes.io/name": "prometheus"}}})
+    world.add(
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "prom", "namespace": "monitoring", "labels": {"app.kubernetes.io/name": "prometheus"}},
+        }
+    )
 
     def metric(name: str, value: str, gpu: str = "0") -> dict[str, Any]:
         labels = {"__name__": name, "pod": "pt-run-master-0", "namespace": "default", "gpu": gpu, "Hostname": "gpu-1"}
         return {"metric": labels, "value": [0, value]}
 
-    answer = {"status": "success", "data": {"result": [
-        metric("DCGM_FI_DEV_GPU_UTIL", "98"), metric("DCGM_FI_DEV_FB_USED", "1000"), metric("DCGM_FI_DEV_FB_FREE", "3000")]}}
-    world.objects["/api/v1/namespaces/monitoring/services/prom:9090/proxy/api/v1/query"] = {**answer, "kind": "-",
-                                                                                           "metadata": {"name": "-"}}
+    answer = {
+        "status": "success",
+        "data": {
+            "result": [
+                metric("DCGM_FI_DEV_GPU_UTIL", "98"),
+                metric("DCGM_FI_DEV_FB_USED", "1000"),
+                metric("DCGM_FI_DEV_FB_FREE", "3000"),
+            ]
+        },
+    }
+    world.objects["/api/v1/namespaces/monitoring/services/prom:9090/proxy/api/v1/query"] = {
+        **answer,
+        "kind": "-",
+        "metadata": {"name": "-"},
+    }
     out = arena("top", "job", "pt-run").out
     assert "98.0%" in out and "1000.0/4000.0(MiB)" in out
     assert sum("/proxy/" in line for line in world.requests) == 1
@@ -182,8 +224,11 @@ def test_submit_and_what_it_leaves(arena: Arena, api: FakeApi, helm: Path) -> No
     note = api.objects["/api/v1/namespaces/default/configmaps/board-tfjob"]
     assert note["metadata"]["labels"] == {"createdBy": "arena"}
     assert note["data"]["app"].splitlines() == [
-        "tfjob.kubeflow.org/board", "persistentvolumeclaim/board-logs", "service/board-tensorboard",
-        "deployment.apps/board-tensorboard"]
+        "tfjob.kubeflow.org/board",
+        "persistentvolumeclaim/board-logs",
+        "service/board-tensorboard",
+        "deployment.apps/board-tensorboard",
+    ]
     assert set(note["data"]) == {"values", "app", "tfjob"}
     job = api.objects["/apis/kubeflow.org/v1/namespaces/default/tfjobs/board"]
     made = [obj for path, obj in api.objects.items() if path not in before and obj["kind"] != "TFJob"]
@@ -219,8 +264,14 @@ def test_cron(arena: Arena, api: FakeApi, helm: Path) -> None:
 def test_whoami(arena: Arena, api: FakeApi) -> None:
     told = json.loads(arena("whoami").out)
     assert told == {"Name": "alice", "Id": "6384e2b2184bcbf58eccf10ca7a6563c", "IsAdminUser": False}
-    api.add({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "arena-config", "namespace": "arena-system"},
-             "data": {"adminUsers": "bob, alice"}})
+    api.add(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": {"name": "arena-config", "namespace": "arena-system"},
+            "data": {"adminUsers": "bob, alice"},
+        }
+    )
     assert json.loads(arena("whoami").out)["IsAdminUser"] is True
 
 
@@ -264,18 +315,29 @@ def test_who_may_not(arena: Arena, world: FakeApi, status: int, code: int, says:
 
 
 def test_by_itself_as_a_process(world: FakeApi, alone: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "arena_cli", "list"], capture_output=True, text=True, check=False,
-                          env={**os.environ, "KUBECONFIG": str(alone / "kubeconfig")})
+    done = subprocess.run(
+        [sys.executable, "-m", "arena_cli", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "KUBECONFIG": str(alone / "kubeconfig")},
+    )
     assert done.returncode == 0 and "pt-run" in done.stdout and done.stderr == ""
 
 
 def test_list_imports_nothing_heavy() -> None:
     code = (
-        "import sys\nimport arena_cli.main, arena_cli.verbs.list, arena_cli.find, arena_cli.session, arena_cli.look.formats\n"
+        "import sys\nimport arena_cli.main, arena_cli.verbs.list, arena_cli.find, arena_cli.session\n"
+        "import arena_cli.look.formats\n"
         "heavy = {'kubernetes', 'pyhelm3', 'pydantic', 'rich', 'typer', 'urllib3', 'asyncio', 'websocket',"
         " 'arena_cli.jobs.catalogue', 'arena_cli.charts'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=True,
-                          env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3] / "installer")})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        text=True,
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3] / "installer")},
+    )
     assert done.stdout.strip() == "[]"

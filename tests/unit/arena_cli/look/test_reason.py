@@ -17,8 +17,11 @@ CASES = json.loads(Path(__file__).with_name("reasons.json").read_text())
 
 
 def job(pods: list[dict[str, Any]], **more: Any) -> Job:
-    obj = {"metadata": {"name": "train", "namespace": "team", "uid": "u-1", "creationTimestamp": "2026-11-22T10:00:00Z"},
-           "spec": {}, **more}
+    obj = {
+        "metadata": {"name": "train", "namespace": "team", "uid": "u-1", "creationTimestamp": "2026-11-22T10:00:00Z"},
+        "spec": {},
+        **more,
+    }
     return build.job_of(BY_TYPE["pytorchjob"], obj, pods)
 
 

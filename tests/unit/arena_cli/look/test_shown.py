@@ -18,11 +18,19 @@ from arena_cli.look.model import Job
 SHOWN = Path(__file__).parent / "shown"
 NOW_SECONDS = NOW.timestamp()
 MIB = 1024**2
-GPUS = {"pt-run-master-0": {"0": {"gpuDutyCycle": 98.0, "usedGPUMemory": 15641.0 * MIB, "totalGPUMemory": 16276.0 * MIB},
-                            "1": {"gpuDutyCycle": 7.5, "usedGPUMemory": 2.0 * MIB, "totalGPUMemory": 16276.0 * MIB}}}
+GPUS = {
+    "pt-run-master-0": {
+        "0": {"gpuDutyCycle": 98.0, "usedGPUMemory": 15641.0 * MIB, "totalGPUMemory": 16276.0 * MIB},
+        "1": {"gpuDutyCycle": 7.5, "usedGPUMemory": 2.0 * MIB, "totalGPUMemory": 16276.0 * MIB},
+    }
+}
 CLAIM = {
-    "metadata": {"name": "train", "namespace": "default", "creationTimestamp": ago(days=2),
-                 "annotations": {"description": "digits", "owner": "alice"}},
+    "metadata": {
+        "name": "train",
+        "namespace": "default",
+        "creationTimestamp": ago(days=2),
+        "annotations": {"description": "digits", "owner": "alice"},
+    },
     "spec": {"accessModes": ["ReadWriteMany"]},
 }
 CRON = {
@@ -43,8 +51,15 @@ def utc(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def jobs(namespace: str = "") -> list[Job]:
     listed = [
-        (kind, [obj for obj in JOBS if (obj["apiVersion"], obj["kind"]) == (kind.api, kind.resource)
-                and namespace in ("", obj["metadata"]["namespace"])])
+        (
+            kind,
+            [
+                obj
+                for obj in JOBS
+                if (obj["apiVersion"], obj["kind"]) == (kind.api, kind.resource)
+                and namespace in ("", obj["metadata"]["namespace"])
+            ],
+        )
         for kind, _ in build.resources()
     ]
     return build.jobs_of(listed, PODS)
@@ -67,8 +82,11 @@ def pages() -> dict[str, str]:
         "get": show.page(run, NOW_SECONDS, show.Page(tensorboard=board)),
         "get-events-gpus": show.page(run, NOW_SECONDS, show.Page(tensorboard=board, events=told, gpus=GPUS)),
         "get-no-events": show.page(run, NOW_SECONDS, show.Page(events=[])),
-        "get-failed": show.page(one("theirs"), NOW_SECONDS,
-                                show.Page(reason="theirs-master-0 ended with exit code 1", log=["Traceback ...", "KeyError: 0"])),
+        "get-failed": show.page(
+            one("theirs"),
+            NOW_SECONDS,
+            show.Page(reason="theirs-master-0 ended with exit code 1", log=["Traceback ...", "KeyError: 0"]),
+        ),
         "get.json": text.as_json(formats.as_dict(run, NOW_SECONDS, board, GPUS)) + "\n",
         "get.yaml": text.as_yaml(formats.as_dict(one("theirs"), NOW_SECONDS, reason="it failed")),
         "top-node": nodes.top(gpus),
@@ -122,8 +140,14 @@ def test_the_launcher_is_the_chief() -> None:
 
 
 def test_two_jobs_of_one_name_have_their_own_pods() -> None:
-    pods = [{"metadata": {"name": f"x-{app}-0", "namespace": "default", "labels": {"release": "x", "app": app}},
-             "spec": {}, "status": {}} for app in ("tfjob", "pytorchjob")]
+    pods = [
+        {
+            "metadata": {"name": f"x-{app}-0", "namespace": "default", "labels": {"release": "x", "app": app}},
+            "spec": {},
+            "status": {},
+        }
+        for app in ("tfjob", "pytorchjob")
+    ]
     kinds = {kind.type: kind for kind, _ in build.resources()}
     obj = {"metadata": {"name": "x", "namespace": "default", "labels": {}}}
     mine = build.job_of(kinds["tfjob"], obj, pods)
@@ -132,7 +156,16 @@ def test_two_jobs_of_one_name_have_their_own_pods() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "shown"),
-    [(-1, "0s"), (0, "0s"), (59.9, "59s"), (60, "1m"), (3599, "59m"), (7200, "2h"), (86400 * 3, "3d"), (86400 * 366, "1y")],
+    [
+        (-1, "0s"),
+        (0, "0s"),
+        (59.9, "59s"),
+        (60, "1m"),
+        (3599, "59m"),
+        (7200, "2h"),
+        (86400 * 3, "3d"),
+        (86400 * 366, "1y"),
+    ],
 )
 def test_ages(seconds: float, shown: str) -> None:
     assert text.age(seconds) == shown

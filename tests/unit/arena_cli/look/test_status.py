@@ -14,7 +14,9 @@ CASES = json.loads(Path(__file__).with_name("statuses.json").read_text())
 GPU = {"resources": {"limits": {"nvidia.com/gpu": "2"}}}
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['kind']}-{case['status']}-{json.dumps(case['obj'])[:60]}")
+@pytest.mark.parametrize(
+    "case", CASES, ids=lambda case: f"{case['kind']}-{case['status']}-{json.dumps(case['obj'])[:60]}"
+)
 def test_case(case: dict[str, Any]) -> None:
     assert status.status_of(case["kind"], case["obj"]) == case["status"]
     if "end" in case:
@@ -48,10 +50,21 @@ def template(**more: Any) -> dict[str, Any]:
         ("TFJob", {"tfReplicaSpecs": {"PS": {"replicas": 4}, "Worker": template(replicas=2)}}, 4),
         ("MPIJob", {"mpiReplicaSpecs": {"Launcher": {"replicas": 1}, "Worker": template(replicas=2)}}, 4),
         ("Job", {"tasks": [template(replicas=2), template(replicas=1)]}, 6),
-        ("AppWrapper", {"components": [{"template": {"kind": "Job", "spec": {"tasks": [template(replicas=2)]}}},
-                                       {"template": {"kind": "Service", "spec": {}}}]}, 4),
-        ("RayJob", {"rayClusterSpec": {"headGroupSpec": template(),
-                                       "workerGroupSpecs": [template(replicas=2, numOfHosts=2)]}}, 10),
+        (
+            "AppWrapper",
+            {
+                "components": [
+                    {"template": {"kind": "Job", "spec": {"tasks": [template(replicas=2)]}}},
+                    {"template": {"kind": "Service", "spec": {}}},
+                ]
+            },
+            4,
+        ),
+        (
+            "RayJob",
+            {"rayClusterSpec": {"headGroupSpec": template(), "workerGroupSpecs": [template(replicas=2, numOfHosts=2)]}},
+            10,
+        ),
         ("SparkApplication", {"executor": {"instances": 3, "gpu": {"name": "nvidia.com/gpu", "quantity": 1}}}, 3),
     ],
 )
