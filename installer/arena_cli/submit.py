@@ -49,7 +49,7 @@ def make(client: Client, note: Object, objects: Sequence[Object]) -> None:
     """All or nothing. Raises ApiError."""
     namespace = note["metadata"]["namespace"]
     every = [note, *objects]
-    client.together([partial(_create, client, obj, namespace, dryRun="All") for obj in every])
+    client.together([partial(_create, client, obj, namespace, dryRun="All", fieldValidation="Strict") for obj in every])
     made: list[Object] = []
     try:
         made.append(_create(client, note, namespace))

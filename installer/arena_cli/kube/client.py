@@ -26,6 +26,7 @@ T = TypeVar("T")
 
 _CONNECT, _READ = 10.0, 60.0  # seconds
 _AT_ONCE = 6
+_BUSY, _PAUSE = 5, 1.0  # how often a server that is too busy to answer is asked again, seconds between
 
 
 class ApiError(StepError):
@@ -117,6 +118,20 @@ class Client:
         accept: str = "application/json",
         content: str = "application/json",
     ) -> bytes:
+        for _ in range(_BUSY if method == "GET" else 0):
+            status, data = self._exchange(method, path, query, body, accept, content)
+            if status not in (429, 503):
+                break
+            time.sleep(_PAUSE)
+        else:
+            status, data = self._exchange(method, path, query, body, accept, content)
+        if status >= 400:
+            raise self._refused(method, path, status, data)
+        return data
+
+    def _exchange(
+        self, method: str, path: str, query: Mapping[str, Any], body: Object | None, accept: str, content: str
+    ) -> tuple[int, bytes]:
         started = time.monotonic()
         connection, response = self._open(method, path, query, body, accept, content, _READ)
         try:
@@ -128,9 +143,7 @@ class Client:
         if self.debug:
             took = (time.monotonic() - started) * 1000
             print(f"debug: {method} {path} {response.status} {len(data)} B {took:.0f} ms", file=sys.stderr)
-        if response.status >= 400:
-            raise self._refused(method, path, response.status, data)
-        return data
+        return response.status, data
 
     def _open(
         self,
