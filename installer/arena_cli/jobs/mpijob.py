@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from arena_cli import fields
 from arena_cli.fields import Object
@@ -22,11 +23,11 @@ MPI = training(
 HOROVOD = training(
     Flag("ssh-port", "number", "", refused="pods have a network of their own: 22 is always free"),
     *SHAPE,
-    MOUNTS,
+    replace(MOUNTS, ours=True),
 )
 DEEPSPEED = training(
     *SHAPE,
-    MOUNTS,
+    replace(MOUNTS, ours=True),
     Flag("launcher-selector", "list", "A label that the launcher's node must have, KEY=VALUE."),
     Flag("job-restart-policy", "text", "When a launcher that ends is started again.", choices=("Never", "OnFailure")),
     Flag("job-backoff-limit", "number", "How often the launcher is tried again.", 6),

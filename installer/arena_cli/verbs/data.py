@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from arena_cli.command import Group, Verb
 from arena_cli.flags import Given
 from arena_cli.verbs.rows import EVERYWHERE
@@ -20,7 +22,7 @@ def _run(given: Given) -> None:
     sys.stdout.write(table(found, time.time(), everywhere=not session.scope))
 
 
-list_ = Verb("list", "List volume claims: what --data takes.", (EVERYWHERE,), _run)
+list_ = Verb("list", "List volume claims: what --data takes.", (replace(EVERYWHERE, ours=True),), _run)
 group = Group(
     "data",
     "Volume claims that jobs can use.",
