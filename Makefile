@@ -25,8 +25,9 @@ fast: lint  ## no lab, a few minutes
 e2e: .setup-test  ## whole clusters: the newcomer's road, and the wheel over a jump host; builds what is not cached
 	$(BIN)/pytest tests/e2e/test_up.py tests/e2e/test_access.py -q -x --durations=10
 
-apiserver: .setup-test  ## the stack against a real API server on loopback; uses what e2e built
+apiserver: .setup-test  ## stack and arena against a real API server on loopback, charts by the real Helm; uses what e2e built
 	$(BIN)/pytest tests/apiserver -q
+	ARENA_TEST_HELM=required $(BIN)/pytest tests/unit/arena_cli -q
 
 labs: .setup-test  ## container hosts without a cluster: made, killed, grown, removed
 	$(BIN)/pytest tests/e2e/test_lab_podman.py tests/e2e/test_rootfs.py -q
