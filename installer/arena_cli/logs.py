@@ -13,6 +13,7 @@ from arena_cli.flags import Given
 from arena_cli.kube.client import ApiError, at
 from arena_cli.look import reason
 from arena_cli.look.model import Job, Object
+from arena_cli.look.show import events_of
 from arena_cli.session import Session
 from arena_install.errors import ConfigError, StepError
 from arena_install.suggest import did_you_mean
@@ -35,7 +36,7 @@ def show_job(session: Session, job: Job) -> None:
     if given.on("follow"):
         pod = _started(session, job, pod)
     elif not started(pod):
-        job_reason = reason.pending(job, _events(session)) or "it waits for its start"
+        job_reason = reason.pending(job, _events(session, job)) or "it waits for its start"
         raise StepError(
             f"instance {pod['metadata']['name']} is not running",
             why=job_reason,
@@ -114,7 +115,7 @@ def _started(session: Session, job: Job, pod: Object) -> Object:
     told = ""
     path = at("v1", "pods", session.namespace, pod["metadata"]["name"])
     while not started(pod):
-        why = reason.pending(job, _events(session))
+        why = reason.pending(job, _events(session, job))
         if why and why != told:
             print(f"note: {why}", file=sys.stderr)
             told = why
@@ -123,8 +124,8 @@ def _started(session: Session, job: Job, pod: Object) -> Object:
     return pod
 
 
-def _events(session: Session) -> list[Object]:
+def _events(session: Session, job: Job) -> list[Object]:
     try:
-        return list(session.client.items(at("v1", "events", session.namespace)))
+        return events_of(job, session.client.items(at("v1", "events", session.namespace)))
     except ApiError:
         return []

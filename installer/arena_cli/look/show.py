@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from arena_cli.kinds import BY_TYPE
 from arena_cli.look import formats, text
 from arena_cli.look import status as word
 from arena_cli.look.formats import Gpus
@@ -72,15 +74,19 @@ def event_time(event: Object) -> float | None:
 
 
 def events_of(job: Job, found: Iterable[Object]) -> list[Object]:
-    """Of the job, its pods and what belongs to it, oldest first."""
+    """Of the job, its pods and what belongs to it, oldest first; not of another job whose name only begins the same."""
     names = {job.name, *(one.name for one in job.instances)}
-    mine = [
+    kind = BY_TYPE[job.type].resource if job.type in BY_TYPE else ""
+    roles = word.roles(kind, job.raw.get("spec") or {}) | {"launcher", "tensorboard", "logs", "files", "config"}
+    # Where roles are not in the names (Ray, servers), the beginning is all that there is.
+    part = "|".join(sorted(map(re.escape, roles))) if kind not in ("", "RayJob", "SparkApplication") else ""
+    mine = re.compile(rf"^{re.escape(job.name)}-({part})(-|$)" if part else rf"^{re.escape(job.name)}-")
+    of_it = [
         event
         for event in found
-        if (name := str((event.get("involvedObject") or {}).get("name", ""))) in names
-        or name.startswith(f"{job.name}-")
+        if (name := str((event.get("involvedObject") or {}).get("name", ""))) in names or mine.match(name)
     ]
-    return sorted(mine, key=lambda event: event_time(event) or 0.0)
+    return sorted(of_it, key=lambda event: event_time(event) or 0.0)
 
 
 def tensorboard(service: Object | None, pods: Iterable[Object], job: str) -> str:

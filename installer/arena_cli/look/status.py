@@ -151,6 +151,21 @@ def templates(kind: str, spec: Object) -> Iterator[tuple[int, Object]]:
             yield int(group.get("replicas", 1)) * int(group.get("numOfHosts", 1)), group.get("template") or {}
 
 
+def roles(kind: str, spec: Object) -> set[str]:
+    """What the pods' names have after the job's: replica types in lower case, Volcano's tasks."""
+    found = {
+        name.lower()
+        for key in ("tfReplicaSpecs", "pytorchReplicaSpecs", "mpiReplicaSpecs")
+        for name in spec.get(key) or ()
+    }
+    if kind == "Job":
+        found |= {str(task.get("name", "")) for task in spec.get("tasks") or ()}
+    if kind == "AppWrapper":
+        inner = [part.get("template") or {} for part in spec.get("components") or ()]
+        found |= {name for one in inner for name in roles(str(one.get("kind", "")), one.get("spec") or {})}
+    return found
+
+
 def gpus_of(kind: str, obj: Object) -> int:
     """GPUs of all pods that the job is to have."""
     spec = obj.get("spec") or {}

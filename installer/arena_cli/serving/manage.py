@@ -15,6 +15,7 @@ from arena_cli.kube.client import at
 from arena_cli.kube.resources import named
 from arena_cli.look import build, reason, text
 from arena_cli.look.model import Job
+from arena_cli.look.show import events_of
 from arena_cli.serving import look, values
 from arena_cli.serving.look import Serving
 from arena_cli.session import Session
@@ -100,7 +101,7 @@ def _why(session: Session, one: Serving) -> str:
     events = session.client.items(at("v1", "events", session.namespace))
     job = as_job(one)
     failed = reason.failure(job)
-    return reason.pending(job, events) or (failed.text if failed else "")
+    return reason.pending(job, events_of(job, events)) or (failed.text if failed else "")
 
 
 def as_job(one: Serving) -> Job:

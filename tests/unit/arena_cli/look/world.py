@@ -250,6 +250,6 @@ EVENTS = [
         "reason": "Scheduled",
         "message": "of another job",
         "lastTimestamp": ago(minutes=10),
-        "involvedObject": {"kind": "Pod", "name": "pt-runner-master-0"},
+        "involvedObject": {"kind": "Pod", "name": "pt-run-2-master-0"},
     },
 ]
