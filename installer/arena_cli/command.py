@@ -64,6 +64,17 @@ class Command(click.Command):
         params.append(click.Argument(["words"], nargs=-1, type=click.UNPROCESSED, metavar=verb.words or " "))
         super().__init__(verb.name, params=params, callback=self._run, help=verb.help, context_settings=CONTEXT)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The command's own first; those of every command last."""
+        everywhere = {flag.key for flag in GLOBAL}
+        for title, common in (("Options", False), ("Of every command", True)):
+            options = [param for param in self.get_params(ctx) if isinstance(param, click.Option)]
+            params = [param for param in options if (param.name in everywhere) == common]
+            records = [record for param in params if (record := param.get_help_record(ctx)) is not None]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         rows = {spelling: flag for flag in self.rows for spelling in flag.spellings}
         typed: list[str] = []
@@ -114,29 +125,34 @@ class Command(click.Command):
 
 
 def _option(flag: Flag) -> click.Option:
-    names = [flag.key, *flag.spellings]
-    hidden = bool(flag.refused)
+    names, text, hidden = [flag.key, *flag.spellings], flag.help, bool(flag.refused)
     if flag.sort == "switch":
         first, *others = flag.spellings
-        decls = [flag.key, f"{first}/--no-{flag.name}", *others]
-        return _Switch(decls, default=bool(flag.value), help=flag.help, hidden=hidden)
-    text = flag.help if not flag.choices else f"{flag.help} [{'|'.join(flag.choices)}]"
+        names = [flag.key, f"{first}/--no-{flag.name}", *others]
+        text = f"{text}  [default: true]" if flag.value else text
+        return _Option(names, default=bool(flag.value), help=text, hidden=hidden, is_flag=True)
+    if flag.choices:
+        text = f"{text} [{'|'.join(flag.choices)}]"
     if flag.sort in ("list", "commas"):
-        return click.Option(names, multiple=True, default=flag.value, help=f"{text} Again for more.", hidden=hidden)
+        return _Option(names, multiple=True, default=flag.value, help=text, hidden=hidden, metavar="TEXT...")
     kind: Any = click.INT if flag.sort == "number" else click.STRING
     metavar = {"time": "DURATION", "number": "N"}.get(flag.sort)
     shown = flag.value not in ("", 0, "0")
-    return click.Option(
-        names, type=kind, default=flag.value, help=text, show_default=shown, hidden=hidden, metavar=metavar
-    )
+    return _Option(names, type=kind, default=flag.value, help=text, show_default=shown, hidden=hidden, metavar=metavar)
 
 
-class _Switch(click.Option):
-    """Its `--no-` form is how `=false` comes in; help shows the one name that people know."""
+class _Option(click.Option):
+    """In help it has the one name that people are to know: no old ones, and no `--no-` form, which is how `=false`
+    comes in. TEXT... means: again for more."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         record = super().get_help_record(ctx)
-        return record and (record[0].partition(" / ")[0], record[1])
+        if record is None:
+            return None
+        long = next(name for name in self.opts if name.startswith("--"))
+        short = next((name for name in self.opts if len(name) == 2), "")
+        value = "" if self.is_flag else f" {self.make_metavar(ctx)}"
+        return (f"{short}, {long}{value}" if short else f"{long}{value}"), record[1]
 
 
 class Group(click.Group):
