@@ -96,6 +96,19 @@ def labels(flag: str, items: Iterable[str]) -> dict[str, str]:
     return found
 
 
+#: By these arena finds what belongs to a job; a label of the user's can't be one of them.
+RESERVED = ("app", "release", "chart", "heritage", "createdBy", "servingName", "servingType", "servingVersion")
+
+
+def own_labels(items: Iterable[str]) -> dict[str, str]:
+    """Of --label."""
+    found = labels("--label", items)
+    for key in found:
+        if key in RESERVED:
+            raise ConfigError(f"--label: {key} is arena's own", why="it finds jobs by it", fix="choose another key")
+    return found
+
+
 def notes(flag: str, items: Iterable[str]) -> dict[str, str]:
     found = dict(pairs(flag, items))
     for key in found:

@@ -55,9 +55,11 @@ def one(client: Client, namespace: str, name: str, type_: str = "") -> tuple[Job
 
 def pods_of(client: Client, namespace: str, name: str) -> list[Object]:
     """By upstream's label and by the operators', which are all that a job of kubectl's has."""
-    labels = (f"release={name}", f"training.kubeflow.org/job-name={name}", f"volcano.sh/job-name={name}")
+    keys = ("release", "workload.codeflare.dev/appwrapper", "training.kubeflow.org/job-name", "volcano.sh/job-name")
     path = at("v1", "pods", namespace)
-    rows = client.together([partial(client.items, path, labelSelector=label) for label in labels])
+    rows = client.together(
+        [partial(client.items, path, labelSelector=label) for label in (f"{key}={name}" for key in keys)]
+    )
     return list({pod["metadata"]["name"]: pod for found in rows for pod in found}.values())
 
 

@@ -54,7 +54,8 @@ def gpus(session: Session, jobs: Sequence[Job]) -> Mapping[str, Gpus]:
 
 def _workloads(session: Session) -> list[Object]:
     try:
-        return list(session.client.items(at("kueue.x-k8s.io/v1beta1", "workloads", session.namespace)))
+        api = session.client.preferred("kueue.x-k8s.io")
+        return list(session.client.items(at(api, "workloads", session.namespace))) if api else []
     except ApiError:  # a user need not be allowed to see them
         return []
 

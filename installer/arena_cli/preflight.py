@@ -16,7 +16,6 @@ from arena_install.suggest import did_you_mean
 
 GPU = "nvidia.com/gpu"
 _QUEUE = "kueue.x-k8s.io/queue-name"
-_KUEUE = "kueue.x-k8s.io/v1beta1"
 _DELETE = {"Deployment": "serve delete", "CronJob": "cron delete"}
 _BUILT_IN = ("rbac.authorization.k8s.io", "networking.k8s.io", "scheduling.k8s.io")
 
@@ -139,9 +138,18 @@ def _priority(client: Client, name: str) -> ArenaError | None:
 
 
 def _queue(client: Client, namespace: str, name: str) -> ArenaError | None:
-    if not name or client.find(at(_KUEUE, "localqueues", namespace, name)):
+    if not name:
         return None
-    known = _names(client, at(_KUEUE, "localqueues", namespace))
+    api = client.preferred("kueue.x-k8s.io")
+    if not api:
+        return ConfigError(
+            "--kueue-queue: this cluster has no queues",
+            why="Kueue is not installed",
+            fix="leave it out, or ask the cluster's operator: arena-install up --only kueue",
+        )
+    if client.find(at(api, "localqueues", namespace, name)):
+        return None
+    known = _names(client, at(api, "localqueues", namespace))
     fix = did_you_mean(name, known) if known else "there is none in this namespace; ask the cluster's operator for one"
     return ConfigError(f"--kueue-queue: there is no LocalQueue {name} in namespace {namespace}", fix=fix)
 

@@ -136,7 +136,11 @@ def test_of_two_with_one_name_one_is_made(environment: dict[str, str], client: C
     assert sorted(_left(client, namespace)) == ["a", "a-pytorchjob"]
 
 
-def test_a_job_that_the_api_refuses_leaves_nothing(arena: Arena, client: Client, namespace: str) -> None:
-    done = arena("serve", "custom", "--name", "a", "--image", "i", "-l", "servingName=other", "--port", "80")
-    assert done.returncode == 1 and "selector" in done.stderr, done.stderr
+def test_a_job_that_the_api_refuses_leaves_nothing(
+    arena: Arena, client: Client, namespace: str, tmp_path: Path
+) -> None:
+    mine = tmp_path / "values.yaml"
+    mine.write_text('job: {labels: {"not a key": x}}\n')
+    done = arena("submit", "pytorch", "--name", "a", "--image", "i", "--tensorboard", "--values", str(mine), "c")
+    assert done.returncode == 1 and "not a key" in done.stderr, done.stderr
     assert _left(client, namespace) == []

@@ -36,7 +36,7 @@ FLAGS = (
 def values(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
     fields.job_name(given.text("name"))
     job: Object = {
-        "labels": fields.labels("--label", given.many("label")),
+        "labels": fields.own_labels(given.many("label")),
         "annotations": fields.notes("--annotation", given.many("annotation")),
         "imagePullPolicy": "IfNotPresent",
     }

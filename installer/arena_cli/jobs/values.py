@@ -73,7 +73,7 @@ def job(
     """
     pods = sum(int(row["replicas"]) for row in roles.values())
     name = fields.job_name(given.text("name"))
-    labels = fields.labels("--label", given.many("label"))
+    labels = fields.own_labels(given.many("label"))
     if given.has("kueue-queue") and given.text("kueue-queue"):
         queue = {"kueue.x-k8s.io/queue-name": fields.object_name("--kueue-queue", given.text("kueue-queue"))}
     else:

@@ -64,6 +64,11 @@ class Client:
         found = self.find(path, **{"resourceVersion": "0", **query})
         return cast("list[Object]", (found or {}).get("items") or [])
 
+    def preferred(self, group: str) -> str:
+        """ "group/version" as the server would have it, "" where the group is not installed."""
+        found = self.find(f"/apis/{group}") or {}
+        return str((found.get("preferredVersion") or {}).get("groupVersion") or "")
+
     def text(self, path: str, **query: Any) -> str:
         return self._request("GET", path, query, accept="*/*").decode("utf-8", "replace")
 

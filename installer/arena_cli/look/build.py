@@ -13,9 +13,9 @@ from arena_cli.look.model import ENDED, Instance, Job, Object
 #: Labels that name a pod's job; upstream's `release` before those of operators, which are all that kubectl's jobs have.
 _NAMES = (
     "release",
+    "workload.codeflare.dev/appwrapper",  # before the name of what is in it
     "training.kubeflow.org/job-name",
     "volcano.sh/job-name",
-    "workload.codeflare.dev/appwrapper",
     "ray.io/originated-from-cr-name",
     "sparkoperator.k8s.io/app-name",
     "job-name",

@@ -205,7 +205,7 @@ def update(given: Given) -> None:
         ]
     if given.text("command"):
         container["command"] = ["sh", "-c", given.text("command")]
-    labels = fields.labels("--label", given.many("label"))
+    labels = fields.own_labels(given.many("label"))
     notes = fields.notes("--annotation", given.many("annotation"))
     pod: dict[str, Any] = {"containers": [container]} if len(container) > 1 else {}
     if given.many("selector"):

@@ -66,7 +66,7 @@ def common(
         "imagePullSecrets": list(dict.fromkeys([*pull_secrets, *given.many("image-pull-secret")])),
         "replicas": fields.at_least("--replicas", given.number("replicas"), 0, 1000),
         "command": list(command),
-        "labels": {**_model(given), **fields.labels("--label", given.many("label"))},
+        "labels": {**_model(given), **fields.own_labels(given.many("label"))},
         "annotations": fields.notes("--annotation", given.many("annotation")),
         "env": {**({} if gpus else {"NVIDIA_VISIBLE_DEVICES": "void"}), **fields.env("--env", given.many("env"))},
         "envFromSecret": _secrets(given.many("env-from-secret")),

@@ -153,6 +153,9 @@ class FakeApi:
         if api in self.installed:
             rows = [{"name": plural, "kind": kind} for kind, plural in self.installed[api].items()]
             return 200, {"kind": "APIResourceList", "resources": rows}
+        versions = [name for name in self.installed if name.startswith(f"{api}/")]
+        if path.startswith("/apis/") and versions:
+            return 200, {"kind": "APIGroup", "preferredVersion": {"groupVersion": versions[0]}}
         known = any(
             path.endswith(f"/{plural}") and f"/{name}/" in f"{path}/"
             for name, kinds in self.installed.items()
