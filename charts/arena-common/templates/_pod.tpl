@@ -10,7 +10,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
     {{- include "arena.gang.labels" .root | nindent 4 }}
-  {{- $annotations := mustMergeOverwrite (dict) $job.annotations (.role.annotations | default dict) (include "arena.gang.annotations" .root | fromYaml) (.annotations | default dict) }}
+  {{- $annotations := mustMergeOverwrite (dict "requestGPUsOfJobOwner" (toString $job.requestGPUs)) $job.annotations (.role.annotations | default dict) (include "arena.gang.annotations" .root | fromYaml) (.annotations | default dict) }}
   {{- with $annotations }}
   annotations: {{- toYaml . | nindent 4 }}
   {{- end }}

@@ -94,6 +94,7 @@ def job_of(kind: Kind, obj: Object, pods: Sequence[Object]) -> Job:
         type=type_,
         status=status,
         created=word.moment(meta.get("creationTimestamp")) or 0.0,
+        start=word.start_of(kind.resource, obj),
         end=word.end_of(kind.resource, obj) if status in ENDED else None,
         gpus=word.gpus_of(kind.resource, obj),
         allocated=sum(one.gpus for one in instances if one.node and one.end is None),

@@ -88,7 +88,8 @@ def allocated(job: Job) -> str:
 
 
 def node(job: Job) -> str:
-    return (job.chief.node_ip if job.chief else "") or "N/A"
+    """Of the chief, while the job runs."""
+    return (job.chief.node_ip if job.chief and job.status == "RUNNING" else "") or "N/A"
 
 
 def head(job: Job, now: float) -> list[tuple[str, str]]:

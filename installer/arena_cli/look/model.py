@@ -28,7 +28,8 @@ class Instance:
 
 @dataclass(frozen=True)
 class Job:
-    """type: as --type. allocated: GPUs that its pods hold now. raw: the custom resource. pods: of the instances."""
+    """type: as --type. allocated: GPUs that its pods hold now. start: when its operator began with it, None while it waits
+    for that. raw: the custom resource. pods: of the instances."""
 
     uid: str
     name: str
@@ -40,6 +41,7 @@ class Job:
     gpus: int
     allocated: int
     priority: str = "N/A"
+    start: float | None = None
     instances: tuple[Instance, ...] = ()
     raw: Object = field(default_factory=dict)
     pods: tuple[Object, ...] = ()
@@ -49,4 +51,7 @@ class Job:
         return next((one for one in self.instances if one.chief), None)
 
     def duration(self, now: float) -> float:
-        return max(0.0, (self.end if self.end is not None else now) - self.created)
+        """Seconds, 0 while it has not started."""
+        if self.start is None:
+            return 0.0
+        return max(0.0, (self.end if self.end is not None else now) - self.start)

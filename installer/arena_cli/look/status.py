@@ -10,6 +10,7 @@ from arena_cli.look.model import Object
 
 _VOLCANO = {
     "": "SUBMITTED",
+    "Inqueue": "SUBMITTED",
     "Pending": "PENDING",
     "Aborting": "FAILED",
     "Aborted": "FAILED",
@@ -117,6 +118,13 @@ def end_of(kind: str, obj: Object) -> float | None:
         rows = [moment(one.get("lastTransitionTime")) for one in status.get("conditions") or ()]
         return max((one for one in rows if one), default=None)
     return moment((row or {}).get("lastTransitionTime"))
+
+
+def start_of(kind: str, obj: Object) -> float | None:
+    """When its operator began with it; a kind whose status does not say so began when it was made."""
+    if kind in ("TFJob", "PyTorchJob", "MPIJob", "RayJob"):
+        return moment((obj.get("status") or {}).get("startTime"))
+    return moment(obj["metadata"].get("creationTimestamp"))
 
 
 def is_gpu(resource: str) -> bool:

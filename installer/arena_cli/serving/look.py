@@ -80,7 +80,7 @@ class Serving:
         rows = ((self.service or {}).get("spec") or {}).get("ports") or ()
         return [
             {
-                "name": _PORTS.get(str(row.get("name", "")).lower(), str(row.get("name", "")).upper()),
+                "name": _port(row),
                 "port": int(row["port"]),
                 "nodePort": int(row.get("nodePort", 0)),
             }
@@ -94,6 +94,12 @@ class Serving:
             for row in self.endpoints
         ]
         return ",".join(shown) or "N/A"
+
+
+def _port(row: Object) -> str:
+    """Upstream's Services call them grpc-serving and restful-serving, and ours do."""
+    name = str(row.get("name", "")).lower().removesuffix("-serving")
+    return _PORTS.get(name, name.upper())
 
 
 def servings(deployments: Iterable[Object], services: Iterable[Object], pods: Iterable[Object]) -> list[Serving]:

@@ -118,6 +118,7 @@ def as_job(one: Serving) -> Job:
         None,
         one.gpus,
         0,
+        start=one.created,
         instances=tuple(instances),
         raw=one.deployment,
         pods=one.pods,

@@ -43,7 +43,7 @@ def job(
             "creationTimestamp": age,
         },
         "spec": spec,
-        "status": {**told, **status},
+        "status": {**told, **status, **({"startTime": age} if kind in ("TFJob", "PyTorchJob", "MPIJob") else {})},
     }
 
 
