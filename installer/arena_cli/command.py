@@ -79,9 +79,11 @@ class Command(click.Command):
         rows = {spelling: flag for flag in self.rows for spelling in flag.spellings}
         typed: list[str] = []
         ctx.meta["typed"] = typed
-        return super().parse_args(ctx, list(self._words_of(args, rows, typed)))
+        return super().parse_args(ctx, list(self._words_of(ctx, args, rows, typed)))
 
-    def _words_of(self, args: Sequence[str], rows: Mapping[str, Flag], typed: list[str]) -> Iterable[str]:
+    def _words_of(
+        self, ctx: click.Context, args: Sequence[str], rows: Mapping[str, Flag], typed: list[str]
+    ) -> Iterable[str]:
         skip = False  # the word is the value of the flag before it
         for place, word in enumerate(args):
             if word == "--":
@@ -94,7 +96,7 @@ class Command(click.Command):
                 yield word
                 continue
             typed.append(flag.name)
-            if flag.refused:
+            if flag.refused and not ctx.resilient_parsing:
                 raise ConfigError(f"--{flag.name} can't be had here", why=flag.refused)
             if name.removeprefix("--") in flag.old:
                 print(f"note: {name} is the old name of --{flag.name}", file=sys.stderr)
@@ -194,7 +196,7 @@ class Group(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
+        if self.get_command(ctx, name) is None and not name.startswith("-") and not ctx.resilient_parsing:
             guess = closest(name, [*self.members, *self.aliases])
             known = "known here: " + ", ".join(self.members)
             raise ConfigError(

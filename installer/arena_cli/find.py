@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 from arena_cli.kinds import kind_of
-from arena_cli.kube.client import Client, at
+from arena_cli.kube.client import Client, allowed, at, sift
 from arena_cli.look import build
 from arena_cli.look.model import Job, Object
 from arena_install.errors import ConfigError
@@ -20,15 +21,13 @@ def jobs(client: Client, namespace: str, type_: str = "") -> list[Job]:
     """namespace: "" for all. type_: as --type has it, "" for all."""
     wanted = kind_of(type_) if type_ else None
     kinds = [kind for kind, types in build.resources() if wanted is None or wanted.type in types]
-    pods = at("v1", "pods", namespace)
-    rows = client.together(
-        [
-            *(partial(client.items, pods, labelSelector=selector) for selector in _SELECTORS),
-            *(partial(client.items, at(kind.api, kind.plural, namespace)) for kind in kinds),
-        ]
-    )
-    found, listed = [pod for part in rows[: len(_SELECTORS)] for pod in part], rows[len(_SELECTORS) :]
-    every = build.jobs_of(zip(kinds, listed, strict=True), found)
+    pods = [partial(client.items, at("v1", "pods", namespace), labelSelector=selector) for selector in _SELECTORS]
+    lists = [partial(allowed, client.items, at(kind.api, kind.plural, namespace)) for kind in kinds]
+    asks: list[Any] = [*pods, *lists]
+    answers = client.together(asks)
+    found, listed = answers[: len(pods)], sift(answers[len(pods) :])
+    rows = [(kind, objects or ()) for kind, objects in zip(kinds, listed, strict=True)]
+    every = build.jobs_of(rows, [pod for part in found for pod in part])
     return [job for job in every if wanted is None or job.type == wanted.type]
 
 
@@ -36,7 +35,7 @@ def one(client: Client, namespace: str, name: str, type_: str = "") -> tuple[Job
     """The job of a name, and the pods of everything that belongs to it. Raises ConfigError: none, or several."""
     wanted = kind_of(type_) if type_ else None
     kinds = [kind for kind, types in build.resources() if wanted is None or wanted.type in types]
-    found = client.together([partial(client.find, at(kind.api, kind.plural, namespace, name)) for kind in kinds])
+    found = client.each([at(kind.api, kind.plural, namespace, name) for kind in kinds], client.find)
     there = [(kind, obj) for kind, obj in zip(kinds, found, strict=True) if obj is not None and not build.is_part(obj)]
     there = [(kind, obj) for kind, obj in there if wanted is None or build.type_of(kind, obj) == wanted.type]
     if not there:

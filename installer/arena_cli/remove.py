@@ -40,7 +40,7 @@ def _type(session: Session, name: str, wanted: str) -> str:
     maps = client.together([partial(client.find, path) for path in notes])
     found = [kind.type for kind, there in zip(kinds, maps, strict=True) if there is not None]
     rows = build.resources()
-    there = client.together([partial(client.find, at(kind.api, kind.plural, namespace, name)) for kind, _ in rows])
+    there = client.each([at(kind.api, kind.plural, namespace, name) for kind, _ in rows], client.find)
     for (kind, _), obj in zip(rows, there, strict=True):
         if obj is not None and not build.is_part(obj):
             found.append(build.type_of(kind, obj))

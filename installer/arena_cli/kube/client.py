@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
@@ -63,6 +64,10 @@ class Client:
         resourceVersion 0 says. A kind that is not installed has no items."""
         found = self.find(path, **{"resourceVersion": "0", **query})
         return cast("list[Object]", (found or {}).get("items") or [])
+
+    def each(self, paths: Iterable[str], ask: Callable[[str], T]) -> list[T | None]:
+        """ask(path) of every path, side by side; None where one may not ask. See `sift`."""
+        return sift(self.together([partial(allowed, ask, path) for path in paths]))
 
     def preferred(self, group: str) -> str:
         """ "group/version" as the server would have it, "" where the group is not installed."""
@@ -242,6 +247,26 @@ class Client:
                 "ask your cluster's operator, or name your own namespace with -n",
             )
         return ApiError(f"the API refused {method} {path}", status, reason, message)
+
+
+def allowed(ask: Callable[[str], T], path: str) -> T | ApiError:
+    """The answer, or the error where one may not ask."""
+    try:
+        return ask(path)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        return error
+
+
+def sift(answers: Iterable[T | ApiError]) -> list[T | None]:
+    """None in place of errors, which are raised only if there is nothing else: whoever has no rights to a kind is told
+    403 for it, also where it is not installed at all."""
+    answers = list(answers)
+    refused = [row for row in answers if isinstance(row, ApiError)]
+    if refused and len(refused) == len(answers):
+        raise refused[0]
+    return [None if isinstance(row, ApiError) else row for row in answers]
 
 
 class _Https(http.client.HTTPSConnection):

@@ -28,8 +28,8 @@ class Instance:
 
 @dataclass(frozen=True)
 class Job:
-    """type: as --type. allocated: GPUs that its pods hold now. start: when its operator began with it, None while it waits
-    for that. raw: the custom resource. pods: of the instances."""
+    """type: as --type. allocated: GPUs that its pods hold now. start: when its operator began with it, None before.
+    raw: the custom resource. pods: of the instances."""
 
     uid: str
     name: str

@@ -314,6 +314,37 @@ def test_who_may_not(arena: Arena, world: FakeApi, status: int, code: int, says:
     assert done.code == code and says in done.err and "alice can't list pods" in done.err
 
 
+def test_kinds_that_one_has_no_rights_to_are_passed_over(arena: Arena, world: FakeApi) -> None:
+    world.refuse = lambda _, path, __: (
+        (403, "forbidden") if "ray.io" in path or "sparkoperator" in path or "/mpijobs" in path else None
+    )
+    out = arena("list").out
+    assert "pt-run" in out and "mpi-kubectl" not in out
+    assert arena("get", "pt-run").code == 0 and arena("delete", "pt-run").code == 0
+
+
+def test_the_shell_completes(world: FakeApi, alone: Path) -> None:
+    def complete(line: str) -> set[str]:
+        words = {
+            **os.environ,
+            "_ARENA_COMPLETE": "bash_complete",
+            "COMP_WORDS": line,
+            "COMP_CWORD": str(line.count(" ")),
+        }
+        code = "import sys; sys.argv = ['arena']; from arena_cli.main import run; run()"
+        path = str(Path(__file__).resolve().parents[3] / "installer")
+        done = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=False, env={**words, "PYTHONPATH": path}
+        )
+        assert done.stderr == ""
+        return {row.partition(",")[2] for row in done.stdout.splitlines() if row}
+
+    assert complete("arena su") == {"submit"}
+    assert complete("arena submit py") == {"pytorchjob"}
+    assert "--workers" in complete("arena submit pytorchjob --queue --work")
+    assert complete("arena nonsense --x") == set()
+
+
 def test_by_itself_as_a_process(world: FakeApi, alone: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "arena_cli", "list"],
