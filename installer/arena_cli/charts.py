@@ -81,7 +81,7 @@ def template(chart: str, name: str, namespace: str, values: Mapping[str, Any], f
         mine = Path(home, chart)
         shutil.copytree(source / chart, mine)
         needs = _LIBRARY in (mine / "Chart.yaml").read_text()
-        if needs and not (mine / "charts" / _LIBRARY).is_dir():
+        if needs and not list(mine.glob(f"charts/{_LIBRARY}*")):
             shutil.copytree(source / _LIBRARY, mine / "charts" / _LIBRARY)
         environment |= {f"HELM_{kind}_HOME": str(Path(home, kind.lower())) for kind in ("CACHE", "CONFIG", "DATA")}
         command = [str(helm()), "template", name, str(mine), "--namespace", namespace, "--values", "-"]

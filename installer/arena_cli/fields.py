@@ -39,6 +39,9 @@ def job_name(text: str, flag: str = "--name") -> str:
         fix = f"write --name {guess}" if _LABEL.match(guess) else ""
         why = "lower-case letters, digits and hyphens are allowed, a letter or digit first and last"
         raise ConfigError(f"{flag}: {text!r} is not a name that Kubernetes takes", why=why, fix=fix)
+    if flag == "--name" and text[0].isdigit():
+        why = "Services are called so, and a Service's name begins with a letter"
+        raise ConfigError(f"{flag}: {text!r} begins with a digit", why=why, fix=f"write --name job-{text}")
     return text
 
 

@@ -54,7 +54,9 @@ def values(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
         restartPolicy=given.text("worker-restart-policy") or "OnFailure",
         annotations=fields.notes("--worker-annotation", given.many("worker-annotation")),
     )
-    job = made.job(given, {"Worker": worker}, gpus=gpus * workers, writer="Worker", pull_secrets=pull_secrets)
+    job = made.job(
+        given, {"Worker": worker}, gpus=gpus * workers, writer="Worker", pull_secrets=pull_secrets, together=least
+    )
     restarts = fields.at_least("--job-backoff-limit", given.number("job-backoff-limit"))
     elastic = {"minReplicas": least, "maxReplicas": most, "maxRestarts": restarts}
     nproc = made.nproc(given, gpus)

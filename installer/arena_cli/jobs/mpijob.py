@@ -51,7 +51,8 @@ def values(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
         # No command: the operator starts sshd, over which the launcher starts the processes.
         "Worker": made.role(workers, image, "", resources=made.shape(given, gpus), restartPolicy="Never"),
     }
-    job = made.job(given, roles, gpus=gpus * workers, writer="Worker", pull_secrets=pull_secrets)
+    # The launcher is only made once the workers run: a gang that waited for it too would wait for ever.
+    job = made.job(given, roles, gpus=gpus * workers, writer="Worker", pull_secrets=pull_secrets, together=workers)
     return {"job": job, "slotsPerWorker": max(gpus, 1)}
 
 

@@ -66,12 +66,13 @@ def job(
     writer: str,
     pull_secrets: Sequence[str] = (),
     env: Mapping[str, str] | None = None,
+    together: int = 0,
 ) -> Object:
     """The shared values. gpus: of the whole job. writer: the role that writes TensorBoard's logs.
 
-    pull_secrets: arena's configuration adds them to the flag's.
+    pull_secrets: arena's configuration adds them to the flag's. together: how many pods --gang waits for, if not all.
     """
-    pods = sum(int(row["replicas"]) for row in roles.values())
+    pods = together or sum(int(row["replicas"]) for row in roles.values())
     name = fields.job_name(given.text("name"))
     labels = fields.own_labels(given.many("label"))
     if given.has("kueue-queue") and given.text("kueue-queue"):

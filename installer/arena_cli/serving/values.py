@@ -20,15 +20,6 @@ from arena_install.errors import ConfigError
 _VERSION = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 
 
-def name_of(given: Given) -> str:
-    text = fields.job_name(given.text("name"))
-    if text[0].isdigit():
-        raise ConfigError(
-            f"--name: {text!r} begins with a digit", why="a Service is called so, and must begin with a letter"
-        )
-    return text
-
-
 def version_of(given: Given) -> str:
     text = given.text("version") or time.strftime("%Y%m%d%H%M")
     if not _VERSION.match(text) or len(text) > 20:
@@ -58,7 +49,7 @@ def common(
         devices=fields.devices(given.many("device"), gpus),
     )
     found: Object = {
-        "name": name_of(given),
+        "name": fields.job_name(given.text("name")),
         "version": version_of(given),
         "type": type_,
         "image": made.image_of(given),
