@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ from arena_cli.kinds import kind_of
 from arena_cli.kube.client import Client, allowed, at, sift
 from arena_cli.look import build
 from arena_cli.look.model import Job, Object
+from arena_cli.look.show import tensorboard
 from arena_install.errors import ConfigError
 from arena_install.suggest import closest
 
@@ -19,6 +21,11 @@ _NOT_FOUND = "training job not found,please use 'arena list' to make sure job is
 
 def jobs(client: Client, namespace: str, type_: str = "") -> list[Job]:
     """namespace: "" for all. type_: as --type has it, "" for all."""
+    return jobs_and_pods(client, namespace, type_)[0]
+
+
+def jobs_and_pods(client: Client, namespace: str, type_: str = "") -> tuple[list[Job], list[Object]]:
+    """The jobs, and the pods of everything that belongs to jobs."""
     wanted = kind_of(type_) if type_ else None
     kinds = [kind for kind, types in build.resources() if wanted is None or wanted.type in types]
     pods = [partial(client.items, at("v1", "pods", namespace), labelSelector=selector) for selector in _SELECTORS]
@@ -27,8 +34,19 @@ def jobs(client: Client, namespace: str, type_: str = "") -> list[Job]:
     answers = client.together(asks)
     found, listed = answers[: len(pods)], sift(answers[len(pods) :])
     rows = [(kind, objects or ()) for kind, objects in zip(kinds, listed, strict=True)]
-    every = build.jobs_of(rows, [pod for part in found for pod in part])
-    return [job for job in every if wanted is None or job.type == wanted.type]
+    all_pods = [pod for part in found for pod in part]
+    every = build.jobs_of(rows, all_pods)
+    return [job for job in every if wanted is None or job.type == wanted.type], all_pods
+
+
+def tensorboards(client: Client, namespace: str, pods: Sequence[Object]) -> dict[tuple[str, str], str]:
+    """(namespace, job) -> the address of its TensorBoard."""
+    found = {}
+    for service in client.items(at("v1", "services", namespace), labelSelector="role=tensorboard,release"):
+        meta = service["metadata"]
+        here = [pod for pod in pods if pod["metadata"]["namespace"] == meta["namespace"]]
+        found[meta["namespace"], meta["labels"]["release"]] = tensorboard(service, here, meta["labels"]["release"])
+    return found
 
 
 def one(client: Client, namespace: str, name: str, type_: str = "") -> tuple[Job, list[Object]]:

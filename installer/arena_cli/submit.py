@@ -16,7 +16,7 @@ from arena_cli.fields import Object
 from arena_cli.flags import Given
 from arena_cli.jobs.catalogue import Recipe
 from arena_cli.kube import resources
-from arena_cli.kube.client import Client
+from arena_cli.kube.client import ApiError, Client
 from arena_cli.session import Session
 from arena_install.errors import ArenaError
 
@@ -50,17 +50,25 @@ def make(client: Client, note: Object, objects: Sequence[Object]) -> None:
     namespace = note["metadata"]["namespace"]
     every = [note, *objects]
     client.together([partial(_create, client, obj, namespace, dryRun="All", fieldValidation="Strict") for obj in every])
-    made: list[Object] = []
+    tried: list[Object] = []
+
+    def create(obj: Object) -> Object:
+        """What the API refuses is not there; what it does not answer may be."""
+        tried.append(obj)
+        try:
+            return _create(client, obj, namespace)
+        except ApiError:
+            tried.remove(obj)
+            raise
+
     try:
-        made.append(_create(client, note, namespace))
-        job = _create(client, objects[0], namespace)
-        made.append(job)
-        owners = [record.owner(job)]
+        create(note)
+        owners = [record.owner(create(objects[0]))]
         for obj in objects[1:]:
-            made.append(_create(client, {**obj, "metadata": {**obj["metadata"], "ownerReferences": owners}}, namespace))
+            create({**obj, "metadata": {**obj["metadata"], "ownerReferences": owners}})
         client.patch(resources.path(note, namespace), {"metadata": {"ownerReferences": owners}})
     except (ArenaError, KeyboardInterrupt):
-        for obj in reversed(made):
+        for obj in reversed(tried):
             try:
                 client.delete(resources.path(obj, namespace))
             except ArenaError as error:

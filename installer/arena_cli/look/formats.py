@@ -59,11 +59,19 @@ def name(job: Job) -> str:
     return f"{BY_TYPE[job.type].info}/{job.name}"
 
 
-def show_list(jobs: Sequence[Job], form: str, now: float, *, everywhere: bool) -> str:
+def show_list(
+    jobs: Sequence[Job],
+    form: str,
+    now: float,
+    *,
+    everywhere: bool,
+    boards: Mapping[tuple[str, str], str] | None = None,
+) -> str:
+    """boards: (namespace, job) -> address of its TensorBoard, for JSON and YAML."""
     if form == "name":
         return "".join(f"{name(job)}\n" for job in jobs)
     if form in ("json", "yaml"):
-        rows = [as_dict(job, now) for job in jobs]
+        rows = [as_dict(job, now, (boards or {}).get((job.namespace, job.name), "")) for job in jobs]
         return text.as_json(rows) if form == "json" else text.as_yaml(rows)
     header = ["NAME", "STATUS", "TRAINER", "DURATION", "GPU(Requested)", "GPU(Allocated)", "NODE"]
     table = [

@@ -20,8 +20,10 @@ def _run(given: Given) -> None:
     scope = session.scope
 
     def look() -> str:
-        jobs = find.jobs(session.client, scope, given.text("type"))
-        return formats.show_list(jobs, given.text("output"), time.time(), everywhere=not scope)
+        form = given.text("output")
+        jobs, pods = find.jobs_and_pods(session.client, scope, given.text("type"))
+        boards = find.tensorboards(session.client, scope, pods) if form in ("json", "yaml") else {}
+        return formats.show_list(jobs, form, time.time(), everywhere=not scope, boards=boards)
 
     if given.on("watch"):
         again(look)

@@ -51,6 +51,13 @@ def test_list_of_all_namespaces(arena: Arena, world: FakeApi) -> None:
     assert {row["name"] for row in json.loads(arena("list", "-A", "-o", "json").out)} >= {"theirs", "pt-run"}
 
 
+def test_list_tells_tensorboards_to_programs(arena: Arena, world: FakeApi) -> None:
+    path = "/api/v1/namespaces/default/services/pt-run-tensorboard"
+    world.objects[path]["metadata"]["labels"] = {"release": "pt-run", "role": "tensorboard"}
+    rows = {row["name"]: row["tensorboard"] for row in json.loads(arena("list", "-o", "json").out)}
+    assert rows["pt-run"] == "http://10.0.0.11:31234" and rows["tf-old"] == ""
+
+
 def test_list_where_nothing_is_installed(arena: Arena, alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with FakeApi({"v1": INSTALLED["v1"]}) as server:
         monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(alone / "k")))

@@ -60,6 +60,23 @@ def test_what_fails_half_way_is_taken_back(arena: Callable[..., Any], api: FakeA
     assert any(line.startswith("DELETE") for line in api.changes())
 
 
+def test_what_was_made_without_an_answer_is_taken_back(arena: Callable[..., Any], api: FakeApi, helm: Path) -> None:
+    """The API makes the job, and is gone before it says so."""
+    before = dict(api.objects)
+    answer = api.answer
+
+    def silent(method: str, target: str, body: dict[str, Any]) -> tuple[int, Any]:
+        found = answer(method, target, body)
+        if method == "POST" and target.endswith("/pytorchjobs"):
+            raise ConnectionAbortedError
+        return found
+
+    api.answer = silent  # type: ignore[method-assign]
+    done = arena("submit", "pytorch", "--name", "a", "--image", "i", "c")
+    assert done.code == 3 and "does not answer" in done.err
+    assert api.objects == before
+
+
 def test_what_may_not_be_read_is_not_asked_about(arena: Callable[..., Any], api: FakeApi, helm: Path) -> None:
     api.refuse = lambda method, path, _: (
         (403, "no") if method == "GET" and ("priorityclasses" in path or path == "/api/v1/namespaces/default") else None
