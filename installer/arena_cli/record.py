@@ -30,7 +30,9 @@ def info(obj: Mapping[str, Any]) -> str:
 def config_map(
     job: str, type_: str, namespace: str, chart: str, version: str, values: str, objects: Iterable[Object]
 ) -> Object:
-    """values: the chart's, as YAML. Keys and the label are upstream's."""
+    """values: the chart's, as YAML. Keys and the label are upstream's. Claims come last: upstream's delete waits for
+    each object in turn, and a claim goes when no pod uses it any more."""
+    objects = sorted(objects, key=lambda obj: obj["kind"] == "PersistentVolumeClaim")
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",

@@ -21,7 +21,7 @@ TYPES = {
     "seldon-serving": "Seldon",
     "distributed-serving": "Distributed",
 }
-_PORTS = {"grpc": "GRPC", "restful": "RESTFUL", "http": "RESTFUL", "metrics": "METRICS"}
+_PORTS = {"grpc-serving": "GRPC", "http-serving": "RESTFUL", "grpc": "GRPC", "http": "RESTFUL"}
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,7 @@ class Serving:
                 "nodePort": int(row.get("nodePort", 0)),
             }
             for row in rows
+            if _port(row)
         ]
 
     @property
@@ -97,9 +98,8 @@ class Serving:
 
 
 def _port(row: Object) -> str:
-    """Upstream's Services call them grpc-serving and restful-serving, and ours do."""
-    name = str(row.get("name", "")).lower().removesuffix("-serving")
-    return _PORTS.get(name, name.upper())
+    """GRPC or RESTFUL, "" for another: upstream's Services, and ours, call them grpc-serving and http-serving."""
+    return _PORTS.get(str(row.get("name", "")), "")
 
 
 def servings(deployments: Iterable[Object], services: Iterable[Object], pods: Iterable[Object]) -> list[Serving]:
