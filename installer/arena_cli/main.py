@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import sys
 from types import FrameType
@@ -45,6 +46,8 @@ app = Group(
 def run() -> NoReturn:
     """Entry point. No traceback reaches a user: what is not an ArenaError is our fault, kept in a file and named."""
     signal.signal(signal.SIGTERM, _interrupt)
+    # Looking for cycles takes as long as parsing a thousand jobs does, and a command ends before they matter.
+    gc.disable()
     try:
         app(prog_name="arena", standalone_mode=False)
     except ArenaError as error:

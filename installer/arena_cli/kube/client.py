@@ -26,7 +26,7 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 _CONNECT, _READ = 10.0, 60.0  # seconds
-_AT_ONCE = 6
+_AT_ONCE = 4  # connections; each costs a handshake
 _BUSY, _PAUSE = 5, 1.0  # how often a server that is too busy to answer is asked again, seconds between
 
 

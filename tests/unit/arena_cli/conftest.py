@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -46,6 +47,7 @@ def arena(alone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFi
 
     def call(*words: str) -> Done:
         monkeypatch.setattr(sys, "argv", ["arena", *words])
+        monkeypatch.setattr(gc, "disable", lambda: None)  # of the tests' own process
         with pytest.raises(SystemExit) as ended:
             run()
         told = capsys.readouterr()

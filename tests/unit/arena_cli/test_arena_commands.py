@@ -232,9 +232,9 @@ def test_submit_and_what_it_leaves(arena: Arena, api: FakeApi, helm: Path) -> No
     assert note["metadata"]["labels"] == {"createdBy": "arena"}
     assert note["data"]["app"].splitlines() == [
         "tfjob.kubeflow.org/board",
-        "persistentvolumeclaim/board-logs",
         "service/board-tensorboard",
         "deployment.apps/board-tensorboard",
+        "persistentvolumeclaim/board-logs",
     ]
     assert set(note["data"]) == {"values", "app", "tfjob"}
     job = api.objects["/apis/kubeflow.org/v1/namespaces/default/tfjobs/board"]
