@@ -14,7 +14,7 @@ SCRIPT = Path(__file__).with_suffix(".sh").read_text()
 #: there makes for its own parts when they are first used, and the (then empty) books in them.
 REVIEWED = re.compile(
     r"/var/log/(apt|dpkg)|/var/lib/dpkg/status-old|/etc/(passwd|shadow|group|gshadow|subuid|subgid)-$"
-    r"|volatile . /run/(mount|netns|adduser|xtables.lock|lock)|unit network-online.target|/root/.ansible"
+    r"|volatile . /run/(mount|netns|adduser|xtables.lock|lock|sudo)|unit network-online.target|/root/.ansible"
     r"|^. (file|volatile) d .*/containerd/(s|runc|io\.containerd\.[a-z0-9.]+"
     r"(/(blobs(/sha256)?|ingest|containers|sandboxes))?) ?$"
     r"|/io\.containerd\.(snapshotter\.v1\.overlayfs/metadata\.db|grpc\.v1\.introspection/uuid) $"
