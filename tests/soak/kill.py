@@ -5,7 +5,9 @@ every start has to mend the kill before it, or it never gets to its own moment. 
 one component is removed, `up` is killed while it puts it back, and the next `up` must converge. All of it once with
 the parent alone killed and once with its whole process group. Between kills the hosts stay the same containers.
 
-usage: kill.py [--name LAB] [--keep] [--only PART]
+What each part saw is kept in build/soak/, so that a run which was cut off goes on with the part that it was in.
+
+usage: kill.py [--name LAB] [--keep] [--only PART] [--fresh]
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evidence import End, write_page
+from evidence import End, Seen, write_page
 from victim import CLI, Kill, Moment, kill_up
 
 from arena_install import artifacts, lab, paths
@@ -61,10 +63,9 @@ BUILDS = {
 @dataclass
 class Soak:
     name: str
-    kills: list[Kill] = field(default_factory=list)
-    ends: list[End] = field(default_factory=list)
+    seen: Seen = field(default_factory=Seen)  # of the part that runs
     containers: list[str] = field(default_factory=list)
-    same: bool = True
+    mended: bool = False  # whether there is a whole cluster on the hosts
 
     @property
     def hosts(self) -> list[str]:
@@ -82,10 +83,10 @@ class Soak:
         found = kill_up(
             ("--name", self.name), moment, whole_group=whole_group, hosts=self.hosts, limit=limit
         )
-        self.kills.append(found)
+        self.seen.kills.append(found)
         self.look()
         print(
-            f"{len(self.kills):3d}  {moment.stratum:36s} {'group ' if whole_group else 'parent'} "
+            f"{len(self.seen.kills):3d}  {moment.stratum:36s} {'group ' if whole_group else 'parent'} "
             f"{'killed after' if found.reached else 'NOT REACHED in'} {found.seconds:.0f} s, "
             f"quiet here after {found.local} s, on the hosts after {found.remote} s",
             flush=True,
@@ -100,9 +101,16 @@ class Soak:
         good = up.returncode == 0 and plan.returncode == 0
         if not good:
             print(up.stdout[-3000:], up.stderr[-3000:], plan.stdout[-2000:], plan.stderr[-2000:], sep="\n")
-        self.ends.append(End(what, good, seconds))
+        self.seen.ends.append(End(what, good, seconds))
+        self.mended = good
         self.look()
         print(f"     {what}: up ended {up.returncode} in {seconds:.0f} s, plan then {plan.returncode}", flush=True)
+
+    def ready(self) -> None:
+        """A whole cluster, for parts that do not begin on bare hosts."""
+        if not self.mended:
+            self.cli("up", "--name", self.name, "--verify", "quick")
+            self.mended = True
 
     def look(self) -> None:
         listed = subprocess.run(
@@ -110,13 +118,13 @@ class Soak:
             capture_output=True, text=True, check=True,
         )  # fmt: skip
         now = sorted(listed.stdout.split())
-        self.same = self.same and (not self.containers or now == self.containers)
+        self.seen.same_hosts = self.seen.same_hosts and (not self.containers or now == self.containers)
         self.containers = now
 
 
 def chain(soak: Soak, whole_group: bool) -> None:
     """Every role and kubeadm, on hosts that have nothing on them."""
-    if any(end.good for end in soak.ends):
+    if soak.mended:
         soak.cli("down", "--inventory", str(lab.inventory_file(soak.name)), "--yes")
     for moment in CHAIN:
         soak.kill(moment, whole_group)
@@ -125,6 +133,7 @@ def chain(soak: Soak, whole_group: bool) -> None:
 
 def stack(soak: Soak, whole_group: bool) -> None:
     """Every Helm release, by itself."""
+    soak.ready()
     names = needed("minimal")
     for name in names:
         above = [other for other in names if name in needed("minimal", only=(other,))]
@@ -134,6 +143,7 @@ def stack(soak: Soak, whole_group: bool) -> None:
 
 
 def verify(soak: Soak, whole_group: bool) -> None:
+    soak.ready()
     for moment in VERIFY:
         soak.cli("down", "--name", soak.name, "--component=training-operator", "--yes")  # so that `up` verifies all
         soak.kill(moment, whole_group)
@@ -142,6 +152,7 @@ def verify(soak: Soak, whole_group: bool) -> None:
 
 def build(soak: Soak, whole_group: bool) -> None:
     """Builds, in a copy of the cache from which some things were taken out."""
+    soak.ready()
     for what, (names, step) in BUILDS.items():
         with _cache_without(names):
             soak.kill(Moment(f"build ({what})", step), whole_group)
@@ -172,7 +183,7 @@ def patched(name: str, value: str) -> Iterator[None]:
             os.environ[name] = before
 
 
-PARTS: dict[str, Callable[[Soak, bool], None]] = {"build": build, "chain": chain, "stack": stack, "verify": verify}
+PARTS: dict[str, Callable[[Soak, bool], None]] = {"chain": chain, "build": build, "stack": stack, "verify": verify}
 
 
 def main() -> int:
@@ -180,22 +191,30 @@ def main() -> int:
     parser.add_argument("--name", default="soak", help="name of the lab that is made for this, and removed")
     parser.add_argument("--keep", action="store_true", help="keep the lab")
     parser.add_argument("--only", choices=PARTS, action="append", help="only these parts, and no page")
+    parser.add_argument("--fresh", action="store_true", help="also the parts that were seen with this code already")
     options = parser.parse_args()
     soak = Soak(options.name)
+    wanted = [(part, whole_group) for part in options.only or PARTS for whole_group in (False, True)]
+    due = [each for each in wanted if options.fresh or Seen.load(*each) is None]
     try:
-        lab.up(options.name, Lab(), ignore)
-        soak.look()
-        for part in options.only or PARTS:
-            for whole_group in (False, True):
-                PARTS[part](soak, whole_group)
-        soak.cli("verify", "--name", options.name)
+        if due:
+            lab.up(options.name, Lab(), ignore)
+            soak.look()
+        for part, whole_group in due:
+            print(f"== {part}, {'its whole group' if whole_group else 'the parent alone'} killed", flush=True)
+            soak.seen = Seen()
+            PARTS[part](soak, whole_group)
+            soak.seen.save(part, whole_group)
+        if due:
+            soak.cli("verify", "--name", options.name)
     finally:
         if not options.keep:
             lab.down(options.name, ignore)
+    seen = [found for each in wanted if (found := Seen.load(*each))]
     if not options.only:
-        write_page(ROOT / "docs" / "soak.md", soak.kills, soak.ends, same_hosts=soak.same)
-    good = soak.same and all(kill.good for kill in soak.kills) and all(end.good for end in soak.ends)
-    print(f"{len(soak.kills)} kills, {'all' if good else 'NOT all'} mended, hosts the same: {soak.same}")
+        write_page(ROOT / "docs" / "soak.md", seen)
+    good = len(seen) == len(wanted) and all(each.good for each in seen)
+    print(f"{sum(len(each.kills) for each in seen)} kills, {'all' if good else 'NOT all'} mended on the same hosts")
     return 0 if good else 1
 
 

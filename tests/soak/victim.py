@@ -28,7 +28,8 @@ class Moment:
     after: float = 0.3
 
     def come(self, event: dict[str, str]) -> bool:
-        if event.get("step") != self.step:
+        # An image's step is named with its tag, which the lock says.
+        if event.get("step") != self.step and event.get("step", "").rpartition(":")[0] != self.step:
             return False
         if not self.text:
             return event.get("kind") == "start"
