@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evidence import End, Seen, write_page
-from victim import CLI, Kill, Moment, kill_up
+from victim import CLI, Moment, kill_up
 
 from arena_install import artifacts, lab, paths
 from arena_install.artifacts.keys import build_key
