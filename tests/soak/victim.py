@@ -117,13 +117,13 @@ def _start_time(pid: int) -> str:
 def sessions(container: str) -> int:
     """Processes that SSH sessions began on a container host and that still run, orphans included.
 
-    Hosts of a lab have no logind, so all of them are in the unit of sshd.
+    Hosts of a lab have no logind, so all of them are in the unit of sshd. sshd's own do not count: a connection that
+    idles until its time is over does nothing.
     """
     script = (
         "group=$(systemctl show --property=ControlGroup --value ssh); "
-        "main=$(systemctl show --property=MainPID --value ssh); "
-        "cat /sys/fs/cgroup/systemd$group/cgroup.procs /sys/fs/cgroup$group/cgroup.procs 2>/dev/null "
-        "| sort -u | grep -vcx $main || true"
+        "cat /sys/fs/cgroup/systemd$group/cgroup.procs /sys/fs/cgroup$group/cgroup.procs 2>/dev/null | sort -u "
+        "| while read -r pid; do cat /proc/$pid/comm 2>/dev/null; done | grep -vc '^sshd' || true"
     )
     done = subprocess.run(["podman", "exec", container, "sh", "-c", script], capture_output=True, text=True, check=True)
     return int(done.stdout)

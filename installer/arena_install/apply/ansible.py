@@ -24,6 +24,7 @@ from arena_install import events, paths
 from arena_install.apply.sockets import control_folder
 from arena_install.errors import ArenaError, StepError, UnreachableError
 from arena_install.events import Emit, Event
+from arena_install.inventory.ansible import home
 from arena_install.inventory.cluster import Cluster
 from arena_install.inventory.load import overlay
 
@@ -94,6 +95,7 @@ def run_playbook(
     tracker = _Tracker(emit)
     with control_folder(cluster.inventory) as sockets, (run / "ansible.log").open("ab") as log:
         environment |= {"ANSIBLE_LOCAL_TEMP": tempfile.gettempdir(), "ANSIBLE_SSH_CONTROL_PATH_DIR": str(sockets)}
+        environment |= home(Path(tempfile.gettempdir()))
         child = subprocess.Popen(
             command,
             cwd=data,

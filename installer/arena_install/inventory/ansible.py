@@ -83,12 +83,21 @@ def _members(group: str, listing: Mapping[str, Any], above: Sequence[str]) -> It
             yield from _members(child, listing, (*above, group))
 
 
+def home(folder: Path) -> dict[str, str]:
+    """Environment that keeps Ansible from making ~/.ansible, where its own folder is not named; what the user has put
+    there (collections, with inventory plugins among them) is found all the same."""
+    if "ANSIBLE_HOME" in os.environ:
+        return {}
+    collections = os.environ.get("ANSIBLE_COLLECTIONS_PATH", "~/.ansible/collections:/usr/share/ansible/collections")
+    return {"ANSIBLE_HOME": str(folder / "ansible-home"), "ANSIBLE_COLLECTIONS_PATH": collections}
+
+
 def _run(arguments: list[str], plugins: str, keys: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", str(Path(__file__).with_name("reader.py")), keys]
     with tempfile.TemporaryDirectory(prefix="arena-install-") as scratch:
         given = {name: value for name, value in os.environ.items() if name not in _DROPPED}
         environment = {**given, **_PINNED, "ANSIBLE_CONFIG": _config(scratch), "ANSIBLE_LOCAL_TEMP": scratch}
-        environment["ANSIBLE_INVENTORY_ENABLED"] = plugins
+        environment |= {"ANSIBLE_INVENTORY_ENABLED": plugins, **home(Path(scratch))}
         try:
             return subprocess.run(
                 [*command, *arguments], env=environment, text=True, encoding="utf-8", errors="replace",

@@ -168,6 +168,7 @@ def _client(executable: Path, kubeconfig: Path | None, home: Path) -> Any:
 
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("HELM_", "KUBE"))}
     environment |= {f"HELM_{kind}_HOME": str(home / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
+    environment["KUBECACHEDIR"] = str(home / "kube")
 
     class Quiet(Command):  # type: ignore[misc]
         async def run(self, command: list[Any], input: bytes | None = None) -> bytes:
