@@ -1,4 +1,6 @@
-"""Both playbooks are read by Ansible as a user would run them: from the repository, without any configuration."""
+"""Both playbooks are read by Ansible as a user would run them: from the repository, without any configuration.
+Every role has its place in them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 REPOSITORY = Path(__file__).parents[3]
 HOSTS = "[control_plane]\na ip=192.0.2.1\n[worker]\nb ip=192.0.2.2\n[gpu]\nb\n"
@@ -32,3 +35,9 @@ def test_syntax(playbook: str, tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_plays_of_a_role_go_by_its_name() -> None:
+    plays = yaml.safe_load((REPOSITORY / "playbooks/site.yml").read_text())
+    tags = {play["tags"]: play["roles"] for play in plays if play["tags"] != "always"}
+    assert tags == {path.parent.name: [path.parent.name] for path in REPOSITORY.glob("roles/*/component.yaml")}
