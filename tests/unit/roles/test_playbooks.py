@@ -1,5 +1,5 @@
 """Both playbooks are read by Ansible as a user would run them: from the repository, without any configuration.
-Every role has its place in them.
+Every role has its place in them, and tests of what it leaves on a host.
 """
 
 from __future__ import annotations
@@ -41,3 +41,9 @@ def test_the_plays_of_a_role_go_by_its_name() -> None:
     plays = yaml.safe_load((REPOSITORY / "playbooks/site.yml").read_text())
     tags = {play["tags"]: play["roles"] for play in plays if play["tags"] != "always"}
     assert tags == {path.parent.name: [path.parent.name] for path in REPOSITORY.glob("roles/*/component.yaml")}
+
+
+def test_each_role_has_tests_on_hosts() -> None:
+    tests = REPOSITORY / "tests/roles/molecule/default/tests"
+    roles = {path.name for path in (REPOSITORY / "roles").iterdir()}
+    assert {path.stem.removeprefix("test_") for path in tests.glob("test_*.py")} == roles
