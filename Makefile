@@ -35,7 +35,7 @@ labs: .setup-test  ## container hosts without a cluster: made, killed, grown, re
 roles: .setup-test  ## every role on container hosts, twice, and back
 	$(BIN)/pytest tests/roles -q
 
-soak:  ## `up` killed at some fifty points; an hour, goes on where it ended, writes docs/soak.md
+soak:  ## `up` killed at some fifty points; half an hour, goes on where it ended, writes docs/soak.md
 	@./setup.sh test
 	$(BIN)/python tests/soak/kill.py
 
