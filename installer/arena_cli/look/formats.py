@@ -73,8 +73,13 @@ def show_list(
     if form in ("json", "yaml"):
         rows = [as_dict(job, now, (boards or {}).get((job.namespace, job.name), "")) for job in jobs]
         return text.as_json(rows) if form == "json" else text.as_yaml(rows)
-    header = ["NAME", "STATUS", "TRAINER", "DURATION", "GPU(Requested)", "GPU(Allocated)", "NODE"]
-    table = [
+    return text.table(*rows_of(jobs, now, "DURATION", everywhere=everywhere))
+
+
+def rows_of(jobs: Sequence[Job], now: float, time: str, *, everywhere: bool) -> tuple[list[str], list[list[str]]]:
+    """Header and rows of jobs, as `list` and `top job` have them. time: what the column of their duration is called."""
+    header = ["NAME", "STATUS", "TRAINER", time, "GPU(Requested)", "GPU(Allocated)", "NODE"]
+    rows = [
         [
             job.name,
             job.status,
@@ -87,8 +92,8 @@ def show_list(
         for job in jobs
     ]
     if everywhere:
-        header, table = ["NAMESPACE", *header], [[job.namespace, *row] for job, row in zip(jobs, table, strict=True)]
-    return text.table(header, table)
+        header, rows = ["NAMESPACE", *header], [[job.namespace, *row] for job, row in zip(jobs, rows, strict=True)]
+    return header, rows
 
 
 def allocated(job: Job) -> str:

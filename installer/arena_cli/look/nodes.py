@@ -187,21 +187,7 @@ def as_dict(nodes: Iterable[Node], gpus: Mapping[str, Gpus] | None = None) -> di
 def top_jobs(jobs: Iterable[Job], now: float, *, everywhere: bool) -> str:
     """The most GPUs first."""
     jobs = sorted(jobs, key=lambda job: -job.gpus)
-    header = ["NAME", "STATUS", "TRAINER", "AGE", "GPU(Requested)", "GPU(Allocated)", "NODE"]
-    rows = [
-        [
-            job.name,
-            job.status,
-            job.type.upper(),
-            text.age(job.duration(now)),
-            str(job.gpus),
-            formats.allocated(job),
-            formats.node(job),
-        ]
-        for job in jobs
-    ]
-    if everywhere:
-        header, rows = ["NAMESPACE", *header], [[job.namespace, *row] for job, row in zip(jobs, rows, strict=True)]
+    header, rows = formats.rows_of(jobs, now, "AGE", everywhere=everywhere)
     running = [job for job in jobs if job.status == "RUNNING"]
     held, asked = sum(job.allocated for job in running), sum(job.gpus for job in running)
     return f"{text.table(header, rows)}\nTotal Allocated/Requested GPUs of Training Jobs: {held}/{asked}\n"
