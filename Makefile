@@ -1,13 +1,14 @@
 # Two commands do everything: `make up` and `make test`. The others are parts of them, or take longer on purpose.
 BIN := .venv/bin
 LAB ?= lab
+PROFILE ?= minimal
 
 .PHONY: up down test lint fast e2e apiserver labs roles soak faults bench wheel clean .setup-test
 .DEFAULT_GOAL := up
 
-up:  ## a lab on this machine: container hosts, Kubernetes, simulated GPUs, a model trained, a report
+up:  ## a lab on this machine: container hosts, Kubernetes, simulated GPUs, a model trained, a report; PROFILE=full for all components
 	@./setup.sh up
-	@$(BIN)/arena-install up --name $(LAB)
+	@$(BIN)/arena-install up --name $(LAB) --profile $(PROFILE)
 
 down:  ## remove that lab without a trace
 	@$(BIN)/arena-install lab down $(LAB) --yes
