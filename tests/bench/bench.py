@@ -1,4 +1,4 @@
-"""What users wait for, as ratios to other tools in one run: medians, in turns, held against bars. docs/bench.md.
+"""What users wait for, as ratios to other tools in one run: medians, in turns, held against bars.
 
 Nothing here is asserted by a test. Usage: bench.py [--rounds N] [--json FILE] [PART...]
 """
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import fifty
+import whole
 from measure import BIN, Row, median_seconds, show
 
 from arena_install import __version__
@@ -35,12 +36,12 @@ def help_rows(rounds: int) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         hello = Path(folder) / "hello.py"
         hello.write_text(_HELLO)
-        ours, theirs = [str(BIN / "arena-install"), "--help"], [sys.executable, str(hello), "--help"]
-        got = median_seconds({"ours": ours, "theirs": theirs}, 3 * rounds)
-    return [Row("--help, against typer's hello world", got["ours"], got["theirs"], "s", 1.5)]
+        commands = {name: [str(BIN / name), "--help"] for name in ("arena-install", "arena")}
+        got = median_seconds({**commands, "hello": [sys.executable, str(hello), "--help"]}, 3 * rounds)
+    return [Row(f"{name} --help, against typer's hello world", got[name], got["hello"], "s", 1.5) for name in commands]
 
 
-PARTS: dict[str, Callable[[int], list[Row]]] = {"help": help_rows, "plan": fifty.rows}
+PARTS: dict[str, Callable[[int], list[Row]]] = {"help": help_rows, "plan": fifty.rows, "up": whole.rows}
 
 
 def main() -> int:
