@@ -10,8 +10,11 @@ node() {
         python3 -c "import json, sys; n = json.load(sys.stdin); print($1)"
 }
 
-# ready: True, False or Unknown
-ready() { node '[c["status"] for c in n["status"]["conditions"] if c["type"] == "Ready"][0]'; }
+# ready: True, False or Unknown; Tainted while a node that is ready again has not lost what kept pods off it
+ready() {
+    node '[c["status"] for c in n["status"]["conditions"] if c["type"] == "Ready"][0].replace("True",
+        "Tainted" if "node.kubernetes.io/" in str(n["spec"].get("taints")) else "True")'
+}
 
 # keep FILE: copy it to $KEPT, once; restore FILE: give the same file its kept content and time again, if there is one
 keep() { [ -e "$KEPT/${1##*/}" ] || { cp -p "$1" "$KEPT/new" && mv "$KEPT/new" "$KEPT/${1##*/}"; }; }
