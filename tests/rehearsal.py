@@ -78,14 +78,15 @@ class Rehearsal:
 
     def run(self, fault: Fault) -> Seen:
         seen = Seen(fault.name, digest(fault), self.thorough, time.time())
-        ids = self._beside() | {*fault.fails, *fault.also}
-        for id in (*fault.fails, *fault.also):
+        named = {*fault.fails, *fault.also, *fault.may}
+        ids = self._beside() | named
+        for id in named:
             self._aside.pop(id, None)  # what the fault names is asked anew, and has to pass
         self._passes(fault, ids - self._well, "before", seen)
         if seen.problems:
             return seen
         self._well.clear()
-        left_out = expected(fault, registry.load())  # not worth their time before and after
+        left_out = allowed(fault, registry.load())  # not worth their time before and after
         try:
             self._timed(seen, "inject", lambda: self._fault(fault.name))
             found = self._timed(seen, "during", lambda: self.verify(ids | left_out))
@@ -102,7 +103,7 @@ class Rehearsal:
         """The checks that the fault names pass, and what passed before passes after it."""
         found = self._timed(seen, when, lambda: self.verify(ids) if ids else {})
         if when == "before":
-            named = {*fault.fails, *fault.also}
+            named = {*fault.fails, *fault.also, *fault.may}
             self._aside |= {id: row["cause"] for id, row in self._broken(found) if id not in named}
         seen.aside = dict(self._aside)
         problems = [f"{id} did not pass {when}: {row['cause']}" for id, row in self._broken(found)]
@@ -141,7 +142,8 @@ class Rehearsal:
     def _judge(self, fault: Fault, found: dict[str, dict[str, str]], seen: Seen) -> None:
         seen.during = {id: row["status"] for id, row in found.items()}
         seen.causes = {id: found[id]["cause"] for id in fault.fails}
-        broken, declared = {id for id, _ in self._broken(found)}, expected(fault, registry.load())
+        checks = registry.load()
+        broken, declared = {id for id, _ in self._broken(found)}, expected(fault, checks)
         for id in fault.fails:
             row = found[id]
             if row["status"] not in ("fail", "error"):
@@ -149,7 +151,7 @@ class Rehearsal:
             elif row["cause"].startswith("the check itself broke") or not row["cause"] or not row["fix"]:
                 seen.problems.append(f"{id} fails without saying why and what mends it: {row}")
         seen.problems += [
-            f"{id} is {found[id]['status']} too: {found[id]['cause']}" for id in sorted(broken - declared)
+            f"{id} is {found[id]['status']} too: {found[id]['cause']}" for id in sorted(broken - allowed(fault, checks))
         ]
         seen.problems += [
             f"{id} is declared to fail too, and passes" for id in sorted(declared - broken - {*fault.fails})
@@ -198,9 +200,14 @@ def expected(fault: Fault, checks: dict[str, Check]) -> set[str]:
     return found
 
 
+def allowed(fault: Fault, checks: dict[str, Check]) -> set[str]:
+    """Those, and the ones that need not pass beside them."""
+    return expected(fault.model_copy(update={"also": (*fault.also, *fault.may)}), checks)
+
+
 def digest(fault: Fault) -> str:
     """Of what a result is about: the fault, and the code of the checks."""
-    total = hashlib.sha256(fault.model_dump_json(exclude={"source"}).encode())
+    total = hashlib.sha256(fault.model_dump_json(exclude={"source", *(() if fault.may else ("may",))}).encode())
     for file in sorted((REPOSITORY / "installer/arena_install/verify").rglob("*.py")):
         total.update(file.read_bytes())
     return total.hexdigest()[:16]

@@ -42,6 +42,7 @@ class Fault(BaseModel):
     gone: str = ""  # ends 0 once it is gone
     fails: tuple[str, ...] = ()  # checks that must fail; none for what doctor alone sees
     also: tuple[str, ...] = ()  # checks that fail or are skipped beside those that need one of `fails`
+    may: tuple[str, ...] = ()  # checks that fail too or do not, by where pods happen to be
     doctor: str = ""  # what doctor's first cause must contain; "" where doctor can't see it
     source: Source = NOWHERE
 
@@ -108,7 +109,7 @@ def _fault(document: yamlfile.Document, suite: str, name: str, row: object) -> F
         raise ConfigError(
             f"fault {name}: {yamlfile.dotted(path)}: {first['msg']}", where=str(document.source((name, *path)))
         ) from error
-    for key in ("fails", "also"):
+    for key in ("fails", "also", "may"):
         for index, id in enumerate(getattr(fault, key)):
             if not re.match(_CHECK, id):
                 where = str(document.source((name, key, index)))
