@@ -3,7 +3,7 @@ BIN := .venv/bin
 LAB ?= lab
 PROFILE ?= minimal
 
-.PHONY: up down test lint fast e2e apiserver labs roles soak faults bench wheel clean .setup-test
+.PHONY: up down vagrant-up test lint fast e2e apiserver labs roles soak faults bench wheel clean .setup-test
 .DEFAULT_GOAL := up
 
 up:  ## a lab on this machine: container hosts, Kubernetes, simulated GPUs, a model trained, a report; PROFILE=full for all components
@@ -12,6 +12,12 @@ up:  ## a lab on this machine: container hosts, Kubernetes, simulated GPUs, a mo
 
 down:  ## remove that lab without a trace
 	@$(BIN)/arena-install lab down $(LAB) --yes
+
+vagrant-up:  ## the same on virtual machines; needs vagrant with libvirt or VirtualBox (vagrant/Vagrantfile)
+	@command -v vagrant >/dev/null || { echo "vagrant is missing; fix: apt-get install vagrant vagrant-libvirt" >&2; exit 2; }
+	@./setup.sh up
+	cd vagrant && vagrant up
+	@$(BIN)/arena-install up -i vagrant/hosts.ini -c $${ARENA_CLUSTER:-vagrant/cluster.yaml} --profile $(PROFILE)
 
 test: fast e2e apiserver labs roles  ## set-up and all tests: fast ones first, then real clusters in labs
 

@@ -29,6 +29,7 @@ if [ "$purpose" = test ]; then
     need busybox busybox
     need docker-registry docker-registry
     need git git
+    need vagrant vagrant
 fi
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
