@@ -96,7 +96,8 @@ def test_a_wrong_topology_is_refused(tmp_path: Path, text: str | None, said: str
     file = tmp_path / "mine.yaml"
     if text is not None:
         file.write_text(text + "\n")
-    done = ruby("begin; Topology.machines(*ARGV); rescue Topology::Mistake => e; abort(e.message); end", str(file), "lab")
+    script = "begin; Topology.machines(*ARGV); rescue Topology::Mistake => e; abort(e.message); end"
+    done = ruby(script, str(file), "lab")
     assert done.returncode == 1
     assert said in done.stderr
     assert str(file) in done.stderr
