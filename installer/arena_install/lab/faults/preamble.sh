@@ -2,11 +2,12 @@
 set -eu
 mkdir -p "$KEPT"
 
-# node EXPRESSION: what a Python expression about n gives; n is this host's Node, asked for as its kubelet asks
+# node EXPRESSION: what a Python expression about n gives; n is this host's Node, asked for as its kubelet asks, or with
+# another CERTIFICATE of its
 node() {
     api=$(sed -n 's/^ *server: //p' /etc/kubernetes/kubelet.conf)
     curl --silent --show-error --fail --max-time 10 --cacert /etc/kubernetes/pki/ca.crt \
-        --cert /var/lib/kubelet/pki/kubelet-client-current.pem "$api/api/v1/nodes/$(hostname)" |
+        --cert "${CERTIFICATE:-/var/lib/kubelet/pki/kubelet-client-current.pem}" "$api/api/v1/nodes/$(hostname)" |
         python3 -c "import json, sys; n = json.load(sys.stdin); print($1)"
 }
 
