@@ -81,6 +81,14 @@ class Builder:
             python.install(spec.wheel, version, folder, self.cache.log(item.name), self.environment)
             converters.python_modules(folder, out)
             parts = [{"type": "pypi", "name": spec.wheel, "version": version}]
+        elif spec.wheels:
+            folder = self.workspace / f"{item.name}.d"
+            python.install_for(spec.python, spec.wheels, folder, self.cache.log(item.name), self.environment)
+            for pattern in spec.strip:
+                self._strip(folder, pattern, item.name)
+            converters.python_tree(folder, out, spec.drop)
+            shutil.rmtree(folder)
+            parts = [{"type": "pypi", "name": name, "version": one} for name, one in spec.wheels.items()]
         elif spec.npm:
             self._npm(spec.npm, version, out)
             parts = [{"type": "npm", "name": spec.npm, "version": version}]
@@ -117,6 +125,22 @@ class Builder:
             env={**os.environ, "LC_ALL": "C"},
             fix="make and a C compiler are needed: apt-get install --yes make gcc libc6-dev",
         )
+
+    def _strip(self, folder: Path, pattern: str, name: str) -> None:
+        libraries = sorted(folder.glob(pattern))
+        if not libraries:
+            raise StepError(f"{name} has no {pattern} to strip", fix="correct `strip` of its entry in the lock")
+        for library in libraries:
+            # Into a new file: what uv installs may be a hard link to its own cache.
+            stripped = library.with_name(library.name + ".stripped")
+            child.run(
+                ["strip", "--strip-unneeded", "-o", str(stripped), str(library)],
+                what=f"strip {library.name} of {name}",
+                log=self.cache.log(name),
+                env={**os.environ, "LC_ALL": "C"},
+                fix="strip is needed: apt-get install --yes binutils",
+            )
+            stripped.replace(library)
 
     def _npm(self, name: str, version: str, out: Path) -> None:
         if not shutil.which("npm"):

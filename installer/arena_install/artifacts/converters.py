@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import fnmatch
 import io
 import json
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from arena_install.errors import StepError
@@ -68,6 +70,26 @@ def python_modules(folder: Path, out: Path) -> None:
     if not content:
         raise StepError("the wheel holds no modules", where=str(folder))
     pack(content, out)
+
+
+def python_tree(folder: Path, out: Path, drop: Sequence[str]) -> None:
+    """The same for many wheels in one folder, file by file: they may be larger than memory. drop: globs of names that
+    are left out. Raises StepError for a glob that no file has: what was to be left out is somewhere else."""
+    idle = set(drop)
+    with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
+        for file in sorted(folder.rglob("*")):
+            name = file.relative_to(folder).as_posix()
+            if not file.is_file() or name.startswith(("bin/", ".")) or name.endswith(_OF_THE_INSTALLER):
+                continue
+            if hits := {pattern for pattern in drop if fnmatch.fnmatchcase(name, pattern)}:
+                idle -= hits
+                continue
+            info = tarfile.TarInfo(name)
+            info.size, info.mode, info.mtime = file.stat().st_size, 0o644, 0
+            with file.open("rb") as content:
+                tar.addfile(info, content)
+    if idle:
+        raise StepError(f"no file of these wheels is {', '.join(sorted(idle))}", fix="correct `drop` in the lock")
 
 
 def pack(content: dict[str, bytes], out: Path) -> None:

@@ -28,9 +28,14 @@ RECIPE = 1
 #: The root file system that single files (certificates, catatonit) are picked from.
 STATIC_FROM = "base"
 
-#: Fields of charts that count in their digest only where they are set.
+#: Fields of charts and of files that count in their digest only where they are set.
 _YOUNG = frozenset({"drop", "crds_from"})
+_YOUNG_FILE = frozenset({"wheels", "python", "drop", "strip"})
 
+#: Where a file can come from.
+_SOURCES = ("go", "pypi", "wheel", "wheels", "npm", "make")
+
+_EXACT = re.compile(r"\d+(\.\d+)*((a|b|rc|\.post|\.dev)\d+)*")  # of a Python distribution, by PEP 440
 _FLOATING = re.compile(r"(^|[:@/])(latest|master|main|nightly|stable)$")
 
 
@@ -50,12 +55,16 @@ class Release(_Part):
 
 
 class File(_Part):
-    """One file for hosts or controller, or a part of images. Exactly one of go, pypi, wheel, npm and make."""
+    """One file for hosts or controller, or a part of images. Exactly one of go, pypi, wheel, wheels, npm and make."""
 
     go: str = ""  # main package
     cgo: bool = False
     pypi: str = ""  # distribution with a ready executable, named by member
     wheel: str = ""  # distribution whose modules are packed into a tar
+    wheels: dict[str, str] = {}  # distribution -> version: modules of all of them, packed into one tar
+    python: str = Field(default="", pattern=r"^(3\.\d+)?$")  # the Python that imports `wheels`
+    drop: list[str] = []  # of `wheels`: globs of files that are left out
+    strip: list[str] = []  # of `wheels`: globs of libraries whose symbol tables are left out
     npm: str = ""  # package whose data is converted (see converters.py)
     make: str = ""  # folder of ours, built by `make`
     member: str = ""
@@ -63,14 +72,20 @@ class File(_Part):
 
     @model_validator(mode="after")
     def _one_source(self) -> File:
-        given = [name for name in ("go", "pypi", "wheel", "npm", "make") if getattr(self, name)]
+        given = [name for name in _SOURCES if getattr(self, name)]
         if len(given) != 1:
-            raise ValueError(f"a file comes from exactly one of go, pypi, wheel, npm, make; got {given or 'none'}")
+            raise ValueError(f"a file comes from exactly one of {', '.join(_SOURCES)}; got {given or 'none'}")
+        if bool(self.wheels) != bool(self.python):
+            raise ValueError("wheels and python go together: compiled modules are for one version of Python")
+        if (self.drop or self.strip) and not self.wheels:
+            raise ValueError("drop and strip are for what wheels bring")
+        if loose := [f"{name} {version}" for name, version in self.wheels.items() if not _EXACT.fullmatch(version)]:
+            raise ValueError(f"wheels need one exact version each: {', '.join(loose)}")
         return self
 
     @property
     def kind(self) -> str:
-        return next(name for name in ("go", "pypi", "wheel", "npm", "make") if getattr(self, name))
+        return next(name for name in _SOURCES if getattr(self, name))
 
 
 class Image(_Part):
@@ -318,6 +333,9 @@ class Lock:
             "spec": item.spec.model_dump(mode="json", by_alias=True),
         }
         spec = item.spec
+        if isinstance(spec, File):
+            # Younger than the recipe: where they are not used, nothing is to be made again.
+            content["spec"] = {key: row for key, row in content["spec"].items() if row or key not in _YOUNG_FILE}
         if isinstance(spec, File) and spec.go:
             content["go"] = [
                 self.go.minimum,

@@ -7,34 +7,65 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from arena_install.artifacts import child
 from arena_install.errors import StepError
+
+#: What wheels for Debian 13's libc may be tagged with, the newest first; pip has to be told each one.
+_PLATFORMS = (
+    "manylinux_2_28",
+    "manylinux_2_27",
+    "manylinux_2_24",
+    "manylinux_2_17",
+    "manylinux2014",
+    "manylinux_2_12",
+    "manylinux2010",
+    "manylinux_2_5",
+    "manylinux1",
+)
 
 
 def install(name: str, version: str, target: Path, log: Path, environment: Mapping[str, str]) -> None:
     """Put one distribution's files, without its dependencies, below target. Raises StepError."""
     what = f"fetch {name} {version} from PyPI"
     requirement = f"{name}=={version}"
+    _install([requirement], target, what, log, environment)
+
+
+def install_for(
+    version: str, wheels: Mapping[str, str], target: Path, log: Path, environment: Mapping[str, str]
+) -> None:
+    """Put the wheels of distributions (name -> version), and nothing that they depend on, below target, as that version
+    of Python ("3.13") on linux/amd64 wants them: it need not be ours. Raises StepError."""
+    uv = ["--python-version", version, "--python-platform", f"x86_64-{_PLATFORMS[0]}"]
+    pip = ["--implementation", "cp", "--python-version", version]
+    pip += [word for platform in _PLATFORMS for word in ("--platform", f"{platform}_x86_64")]
+    wanted = [f"{name}=={one}" for name, one in wheels.items()]
+    what = f"fetch {wanted[0]} and {len(wanted) - 1} more from PyPI"
+    _install(["--only-binary", ":all:", *wanted], target, what, log, environment, uv=uv, pip=pip)
+
+
+def _install(
+    words: Sequence[str],
+    target: Path,
+    what: str,
+    log: Path,
+    environment: Mapping[str, str],
+    *,
+    uv: Sequence[str] = (),
+    pip: Sequence[str] = (),
+) -> None:
+    """uv, pip: words for the one client that the other says differently."""
     env = {**os.environ, **environment, "PYTHONDONTWRITEBYTECODE": "1"}
-    if uv := shutil.which("uv"):
-        argv = [uv, "pip", "install", "--python", sys.executable, "--no-deps", "--target", str(target), requirement]
+    common = ["install", "--no-deps", "--target", str(target)]
+    if program := shutil.which("uv"):
+        argv = [program, "pip", *common, "--python", sys.executable, *uv, *words]
     elif importlib.util.find_spec("pip"):
-        argv = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--no-deps",
-            "--no-compile",
-            "--target",
-            str(target),
-            requirement,
-        ]
-    elif pip := shutil.which("pip3") or shutil.which("pip"):
-        argv = [pip, "install", "--no-deps", "--no-compile", "--target", str(target), requirement]
+        argv = [sys.executable, "-m", "pip", *common, "--no-compile", *pip, *words]
+    elif program := shutil.which("pip3") or shutil.which("pip"):
+        argv = [program, *common, "--no-compile", *pip, *words]
     else:
         raise StepError(f"could not {what}", why="neither uv nor pip is installed", fix="install uv or pip")
     child.run(argv, what=what, log=log, env=env, timeout=900)

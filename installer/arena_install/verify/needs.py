@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 GPU = "nvidia.com/gpu"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 PYTORCHJOB = "pytorchjobs.kubeflow.org"
+TENSORFLOW = "arena-install.local/verify-tensorflow:"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -30,6 +31,7 @@ class Facts:
     default_storage: str  # name of the default StorageClass, "" if there is none
     lock: bool  # whether the resolved lock is at hand
     crds: frozenset[str] = frozenset()  # names of all CustomResourceDefinitions
+    images: frozenset[str] = frozenset()  # references in the resolved lock
 
 
 #: What is known of a cluster whose API did not answer.
@@ -55,7 +57,12 @@ def read(kube: Kube, cluster: Cluster, resolved: Any | None) -> Facts:
         str(crd["metadata"]["name"]) for crd in kube.metadata("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
     )
     return Facts(
-        tuple(sorted(gpu_nodes)), PYTORCHJOB in crds, default[0] if default else "", resolved is not None, crds
+        tuple(sorted(gpu_nodes)),
+        PYTORCHJOB in crds,
+        default[0] if default else "",
+        resolved is not None,
+        crds,
+        frozenset(resolved.images) if resolved is not None else frozenset(),
     )
 
 
@@ -89,6 +96,11 @@ _CONDITIONS: dict[str, tuple[Callable[[Facts], bool], str, str]] = {
         lambda facts: facts.pytorchjobs,
         "the API does not know PyTorchJob (CRD pytorchjobs.kubeflow.org is missing)",
         "arena-install up --only training-operator",
+    ),
+    "image:verify-tensorflow": (
+        lambda facts: any(reference.startswith(TENSORFLOW) for reference in facts.images),
+        "this cluster was set up without the image with TensorFlow, which only profile full has",
+        "arena-install up --profile full",
     ),
 } | {
     f"component:{name}": (

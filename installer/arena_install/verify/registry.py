@@ -33,6 +33,7 @@ _MODULES = (
     "scratch",
     "training",
     "training_drill",
+    "training_tensorflow",
     "scheduling_mpi",
     "scheduling_jobset",
     "scheduling_gang",

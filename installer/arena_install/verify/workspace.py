@@ -26,7 +26,7 @@ _SUFFIX = {"restricted": "", "baseline": "-train", "privileged": "-node"}
 
 #: What a user who trains needs, and no more: (API group, resources, verbs).
 USER_RULES = (
-    ("kubeflow.org", ("pytorchjobs", "mpijobs"), ("create", "get", "list", "watch", "delete")),
+    ("kubeflow.org", ("pytorchjobs", "tfjobs", "mpijobs"), ("create", "get", "list", "watch", "delete")),
     ("batch", ("jobs",), ("create", "get", "list", "watch", "delete")),
     ("batch.volcano.sh", ("jobs",), ("create", "get", "list", "watch", "delete")),
     ("jobset.x-k8s.io", ("jobsets",), ("create", "get", "list", "watch", "delete")),

@@ -57,6 +57,7 @@ IMAGES = [
     "docker.io/volcanosh/vc-webhook-manager:v1.14.1",
     "arena-install.local/verify-pytorch:2.6.0",
     "arena-install.local/verify-mpi:5.0.7",
+    "arena-install.local/verify-tensorflow:2.21.0",
 ]
 
 

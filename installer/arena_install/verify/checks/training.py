@@ -5,16 +5,14 @@ One job runs (training.job); the other checks read what it left, so that each cl
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
-from arena_install.verify import pods, pytorchjob
-from arena_install.verify.checks.gpu_pods import compare
+from arena_install.verify import pods, pytorchjob, trained
 from arena_install.verify.context import Context
 from arena_install.verify.kube import namespaced
 from arena_install.verify.model import Outcome, failed, passed, skipped
 from arena_install.verify.registry import check
+from arena_install.verify.trained import Training
 
 _WORLD = 4  # 1 master and 3 workers
 _EPOCHS = 4
@@ -22,23 +20,6 @@ _TRAIN, _HELD_OUT = 8000, 2000
 _FLOOR = 0.9
 
 _JOB_CHECK = "training.job"
-
-
-@dataclass
-class Training:
-    """What a finished job left. pods: name -> node. logs: pod name -> records. assigned: pod name -> every set of UUIDs
-    that PodResources named for it while it ran."""
-
-    world: int
-    pods: dict[str, str] = field(default_factory=dict)
-    logs: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
-    assigned: dict[str, set[tuple[str, ...]]] = field(default_factory=dict)
-
-    def all(self, kind: str) -> list[dict[str, Any]]:
-        return [record for found in self.logs.values() for record in found if record["kind"] == kind]
-
-    def epochs(self) -> list[dict[str, Any]]:
-        return sorted(self.all("epoch"), key=lambda record: int(record["epoch"]))
 
 
 @check(
@@ -65,17 +46,9 @@ def job(ctx: Context) -> Outcome:
     expected = f"1 master and {world - 1} workers succeed, submitted by ServiceAccount verify-user of {namespace}"
 
     state = pytorchjob.await_success(ctx, it, namespace)
-    done = Training(world, logs=pytorchjob.heard(ctx, namespace))
-    for replica in pods.found(ctx, namespace):
-        done.pods[replica["metadata"]["name"]] = replica["spec"].get("nodeName", "")
-    for node in nodes:
-        for view in ctx.session.readers.history(ctx, node):
-            for (space, pod), uuids in view.assigned.items():
-                if space == namespace:
-                    done.assigned.setdefault(pod, set()).add(uuids)
+    done = trained.gather(ctx, namespace, nodes, world)
     pods.capture(ctx, namespace)
     ctx.save("pytorchjob-after.yaml", state)
-    ctx.save("podresources.json", {pod: sorted(map(list, sets)) for pod, sets in sorted(done.assigned.items())})
     ctx.session.shared[_JOB_CHECK] = done
     started = done.all("start")
     ctx.session.shared["compute"] = "CUDA" if any(record["compute"] == "cuda" for record in started) else "CPU"
@@ -185,27 +158,7 @@ def placement(ctx: Context) -> Outcome:
 )
 def gpu_identity(ctx: Context) -> Outcome:
     done = _training(ctx)
-    rows, problems = [], []
-    for pod, node in sorted(done.pods.items()):
-        heard: dict[str, Any] = next(
-            (record for record in done.logs[pod] if record["kind"] == "gpus"),
-            {"uuids": [], "error": "it reported nothing"},
-        )
-        sets = done.assigned.get(pod, set())
-        if len(sets) > 1:
-            problems.append(f"PodResources named different GPUs for {pod} in one life: {sorted(sets)}")
-        assigned = list(next(iter(sets), ()))
-        rows.append(
-            {"pod": pod, "node": node, "seen": heard["uuids"], "assigned": assigned, "error": heard.get("error", "")}
-        )
-        if len(heard["uuids"]) > 1:
-            problems.append(f"{pod} asked for one GPU and sees {len(heard['uuids'])}")
-    problems += compare(rows)
-    everything = [uuid for row in rows for uuid in row["seen"]]
-    if len(set(everything)) != len(everything):
-        problems.append(f"{len(everything)} replicas share {len(set(everything))} GPUs")
-    if len(rows) != done.world:
-        problems.append(f"{len(rows)} of {done.world} replicas are known")
+    rows, problems = trained.identity(done, done.pods, done.world)
     ctx.save("gpus.json", rows)
     expected = f"{done.world} replicas, {done.world} different UUIDs, each as PodResources says"
     if problems:
@@ -216,5 +169,5 @@ def gpu_identity(ctx: Context) -> Outcome:
             fix="arena-install verify --suite gpu narrows it down",
         )
     return passed(
-        expected, f"{len(rows)} replicas, {len(set(everything))} UUIDs, all as assigned", data={"replicas": rows}
+        expected, f"{len(rows)} replicas, {len(rows)} UUIDs, all as assigned", data={"replicas": rows}
     )
