@@ -8,6 +8,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
+from arena_install.errors import ArenaError
 from arena_install.verify import pods, pytorchjob, tfjob, trained
 from arena_install.verify.checks import jobs
 from arena_install.verify.context import Context
@@ -108,7 +109,12 @@ def _train(ctx: Context, it: Job, namespace: str) -> tuple[Training, str]:
     body = tfjob.manifest(ctx, it, ctx.session.workspaces.payload(namespace))
     jobs.submit(ctx, "tfjobs", tfjob.GROUP, body)
     ended = tfjob.Ended(ctx, it, namespace)
-    state = jobs.finish(ctx, "tfjobs", tfjob.GROUP, it.name, ended=ended, controller=tfjob.CONTROLLER)
+    try:
+        state = jobs.finish(ctx, "tfjobs", tfjob.GROUP, it.name, ended=ended, controller=tfjob.CONTROLLER)
+    except ArenaError:
+        # Replicas that wait for each other would hold their GPUs as long as the run lasts, and other checks need them.
+        ctx.kube.delete(namespaced("tfjobs", namespace, it.name, group=tfjob.GROUP))
+        raise
     done = trained.gather(ctx, namespace, it.nodes, it.world)
     jobs.remove(ctx, "tfjobs", tfjob.GROUP, it.name)
     return done, pytorchjob.seconds(state)
