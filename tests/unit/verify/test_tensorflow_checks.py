@@ -12,6 +12,7 @@ import pytest
 from arena_install.artifacts import load_lock
 from arena_install.pipeline.setting import Wishes, lab_names, read_config
 from arena_install.verify import images_for, pods, tfjob
+from arena_install.verify.checks import jobs
 from arena_install.verify.checks import training_tensorflow as tensorflow
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import Object
@@ -204,6 +205,27 @@ def test_a_job_whose_replicas_are_told_nonsense_is_not_waited_for(
     assert ended({"status": {"conditions": [{**condition, "type": "Failed", "message": "no"}]}}) == "no"
 
 
+def test_a_job_that_fails_gives_its_gpus_back(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = Context(session, load()["training.tfjob"])
+    deleted: list[str] = []
+
+    class Api:
+        def delete(self, path: str) -> None:
+            deleted.append(path)
+
+    def fails(*_: Any, **__: Any) -> Object:
+        raise CheckFailed("the job failed", cause="a replica died", fix="look")
+
+    ctx.kube = Api()  # type: ignore[assignment]
+    monkeypatch.setattr(session.workspaces, "payload", lambda _: "payload")
+    monkeypatch.setattr(session.readers, "start", lambda *_: None)
+    monkeypatch.setattr(jobs, "submit", lambda *_: None)
+    monkeypatch.setattr(jobs, "finish", fails)
+    with pytest.raises(CheckFailed, match="the job failed"):
+        tensorflow._train(ctx, SERVED, SPACE)
+    assert deleted == [f"/apis/kubeflow.org/v1/namespaces/{SPACE}/tfjobs/tf-ps"]
+
+
 def test_only_profile_full_has_the_image() -> None:
     assert pods.TENSORFLOW not in images_for(["training", "gpu"])
     assert pods.TENSORFLOW in images_for(["training"], "full") and pods.TENSORFLOW not in images_for(["quick"], "full")
@@ -228,8 +250,8 @@ def test_clusters_without_the_image_are_not_asked_unless_by_name() -> None:
     assert unmet("image:verify-tensorflow", has) is None
 
 
-def test_payloads_import_nothing_but_what_is_mounted(tmp_path: Path) -> None:
-    """TensorFlow is imported once the replica has said what it was told: a wrong TF_CONFIG shows within seconds."""
+def test_payloads_speak_before_tensorflow_is_imported() -> None:
+    """It is imported once the replica has said what it was told: a wrong TF_CONFIG shows within seconds."""
     folder = Path(tfjob.__file__).parent / "payloads"
     for file in folder.glob("tf_*.py"):
         head = file.read_text().split("def main")[0]
