@@ -50,7 +50,8 @@ def _row(fault: faults.Fault, one: Seen | None) -> str:
     if not one.good:
         return f"| {' | '.join(cells)} | NOT AS DECLARED: {'; '.join(one.problems)[:300]} | | | |"
     others = {id for id, status in one.during.items() if status != "pass"} - {*fault.fails, *fault.also, *fault.may}
-    more = [*fault.also, *(f"{id} (may)" for id in fault.may if one.during.get(id) != "pass"), *([f"{len(others)} that need these"] if others else [])]
+    by_chance = [f"{id} (may)" for id in fault.may if one.during.get(id) != "pass"]
+    more = [*fault.also, *by_chance, *([f"{len(others)} that need these"] if others else [])]
     named = f"names {fault.doctor}" if fault.doctor else ""
     cells += [", ".join(more), named, f"{one.seconds['inject']:.0f} s", f"{one.seconds['mend']:.0f} s"]
     return f"| {' | '.join(cells)} |"

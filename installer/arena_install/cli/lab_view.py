@@ -61,7 +61,8 @@ def tell_faults(known: Mapping[str, Fault], lab: str, active: Sequence[Active], 
     if as_json:
         rows = [
             {
-                "name": fault.name, "title": fault.title, "on": fault.on, "fails": fault.fails, "also": fault.also, "may": fault.may,
+                "name": fault.name, "title": fault.title, "on": fault.on, "fails": fault.fails, "also": fault.also,
+                "may": fault.may,
                 "active": list(inside[fault.name].hosts) if fault.name in inside else [],
             }
             for fault in known.values()

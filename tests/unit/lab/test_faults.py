@@ -155,7 +155,8 @@ def test_every_check_has_a_fault_and_every_fault_names_checks_that_exist() -> No
     checks, known = set(registry.load()), model.load()
     named = {id for fault in known.values() for id in fault.fails}
     assert checks - named == MISSING | REAL_ONLY
-    unknown = {(fault.name, id) for fault in known.values() for id in (*fault.fails, *fault.also, *fault.may) if id not in checks}
+    named_of = {fault.name: {*fault.fails, *fault.also, *fault.may} for fault in known.values()}
+    unknown = {(name, id) for name, ids in named_of.items() for id in ids - checks}
     assert not unknown
 
 
