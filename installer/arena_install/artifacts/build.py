@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from arena_install import paths
-from arena_install.artifacts import charts, child, converters, oci, python
+from arena_install.artifacts import charts, child, converters, oci, program, python
 from arena_install.artifacts.archive import extract
 from arena_install.artifacts.cache import Blob, Cache, Entry
 from arena_install.artifacts.golang import GoBuilder
@@ -81,6 +81,14 @@ class Builder:
             python.install(spec.wheel, version, folder, self.cache.log(item.name), self.environment)
             converters.python_modules(folder, out)
             parts = [{"type": "pypi", "name": spec.wheel, "version": version}]
+        elif spec.wheels:
+            folders = self._wheels(item, spec)
+            if spec.package:
+                program.pack(spec.package, self.lock.own_charts(), folders, out)
+            else:
+                converters.python_modules(folders[0], out)
+            pins = [wheel.split("==") for wheel in spec.wheels]
+            parts = [{"type": "pypi", "name": name, "version": pin} for name, pin in pins]
         elif spec.npm:
             self._npm(spec.npm, version, out)
             parts = [{"type": "npm", "name": spec.npm, "version": version}]
@@ -117,6 +125,15 @@ class Builder:
             env={**os.environ, "LC_ALL": "C"},
             fix="make and a C compiler are needed: apt-get install --yes make gcc libc6-dev",
         )
+
+    def _wheels(self, item: Item, spec: File) -> list[Path]:
+        """A folder for each Python, with the modules of all wheels."""
+        folders = []
+        for version in spec.pythons:
+            folder = self.workspace / f"{item.name}-{version}.d"
+            python.install_for(version, spec.wheels, folder, self.cache.log(item.name), self.environment)
+            folders.append(folder)
+        return folders
 
     def _npm(self, name: str, version: str, out: Path) -> None:
         if not shutil.which("npm"):

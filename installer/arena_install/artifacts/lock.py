@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from arena_install import paths
+from arena_install.artifacts import program
 from arena_install.errors import ArenaError, ConfigError, ErrorGroup
 from arena_install.inventory import yamlfile
 
@@ -28,9 +29,12 @@ RECIPE = 1
 #: The root file system that single files (certificates, catatonit) are picked from.
 STATIC_FROM = "base"
 
-#: Fields of charts that count in their digest only where they are set.
-_YOUNG = frozenset({"drop", "crds_from"})
+#: Fields of charts and files that count in their digest only where they are set: they are younger than the recipe, and
+#: where they are not used, clusters must not see another chart or program.
+_YOUNG = frozenset({"drop", "crds_from", "wheels", "pythons", "package"})
+_SOURCES = ("go", "pypi", "wheel", "npm", "make", "package", "wheels")
 
+_PINNED = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.+!]*$")
 _FLOATING = re.compile(r"(^|[:@/])(latest|master|main|nightly|stable)$")
 
 
@@ -50,7 +54,8 @@ class Release(_Part):
 
 
 class File(_Part):
-    """One file for hosts or controller, or a part of images. Exactly one of go, pypi, wheel, npm and make."""
+    """One file for hosts or controller, or a part of images. Exactly one of go, pypi, wheel, npm, make, package and
+    wheels, but a package has its wheels beside it."""
 
     go: str = ""  # main package
     cgo: bool = False
@@ -58,19 +63,26 @@ class File(_Part):
     wheel: str = ""  # distribution whose modules are packed into a tar
     npm: str = ""  # package whose data is converted (see converters.py)
     make: str = ""  # folder of ours, built by `make`
+    package: str = ""  # Python package of ours, packed with the wheels that it needs (see program.py)
+    wheels: list[str] = []  # distributions as NAME==VERSION, whose modules are packed into one tar
+    pythons: list[str] = []  # versions of Python that the wheels are for, not the controller's own
     member: str = ""
     release: Release | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> File:
-        given = [name for name in ("go", "pypi", "wheel", "npm", "make") if getattr(self, name)]
+        given = [name for name in _SOURCES if getattr(self, name) and not (name == "wheels" and self.package)]
         if len(given) != 1:
-            raise ValueError(f"a file comes from exactly one of go, pypi, wheel, npm, make; got {given or 'none'}")
+            raise ValueError(f"a file comes from exactly one of {', '.join(_SOURCES)}; got {given or 'none'}")
+        if bool(self.wheels) != bool(self.pythons):
+            raise ValueError("wheels and pythons go together: which wheel is taken depends on the Python")
+        if unpinned := [wheel for wheel in self.wheels if not _PINNED.match(wheel)]:
+            raise ValueError(f"{unpinned[0]} names no version: write NAME==VERSION")
         return self
 
     @property
     def kind(self) -> str:
-        return next(name for name in ("go", "pypi", "wheel", "npm", "make") if getattr(self, name))
+        return next(name for name in _SOURCES if getattr(self, name))
 
 
 class Image(_Part):
@@ -318,6 +330,8 @@ class Lock:
             "spec": item.spec.model_dump(mode="json", by_alias=True),
         }
         spec = item.spec
+        if not isinstance(spec, Image):
+            content["spec"] = {key: row for key, row in content["spec"].items() if row or key not in _YOUNG}
         if isinstance(spec, File) and spec.go:
             content["go"] = [
                 self.go.minimum,
@@ -326,6 +340,8 @@ class Lock:
             ]
         elif isinstance(spec, File) and spec.make:
             content["sources"] = tree_digest(paths.data_dir() / spec.make)
+        elif isinstance(spec, File) and spec.package:
+            content["sources"] = program.digest(spec.package, self.own_charts())
         elif isinstance(spec, Image):
             names = sorted({*spec.copy_.values(), *spec.unpack.values()})
             content["parts"] = {name: self.digest(name) for name in names}
@@ -333,13 +349,16 @@ class Lock:
             content.pop("version")  # the reference says which one it is; what is inside is in the parts
             content["reference"] = item.name
         elif isinstance(spec, Chart):
-            # Younger than the recipe: where they are not used, clusters must not see another chart.
-            content["spec"] = {key: row for key, row in content["spec"].items() if row or key not in _YOUNG}
             if spec.folder:
                 content["sources"] = tree_digest(paths.data_dir() / spec.folder)
             else:
                 content["go"] = [spec.go, component.requires.get(spec.go, component.version)]
         return _hash(content)
+
+    def own_charts(self) -> frozenset[str]:
+        """Folders of charts that components install: the others are those of the arena command."""
+        rows = (chart for component in self.components.values() for chart in component.charts.values())
+        return frozenset(chart.folder for chart in rows if chart.folder)
 
     def rootfs_of(self, image: Image) -> tuple[str, ...]:
         """Root file systems that an image takes something from: STATIC_FROM serves static and picked files."""

@@ -7,7 +7,7 @@ import importlib.util
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from arena_install.artifacts import child
@@ -21,23 +21,34 @@ def install(name: str, version: str, target: Path, log: Path, environment: Mappi
     env = {**os.environ, **environment, "PYTHONDONTWRITEBYTECODE": "1"}
     if uv := shutil.which("uv"):
         argv = [uv, "pip", "install", "--python", sys.executable, "--no-deps", "--target", str(target), requirement]
-    elif importlib.util.find_spec("pip"):
-        argv = [
-            sys.executable,
-            "-m",
-            "pip",
-            "install",
-            "--no-deps",
-            "--no-compile",
-            "--target",
-            str(target),
-            requirement,
-        ]
-    elif pip := shutil.which("pip3") or shutil.which("pip"):
-        argv = [pip, "install", "--no-deps", "--no-compile", "--target", str(target), requirement]
     else:
-        raise StepError(f"could not {what}", why="neither uv nor pip is installed", fix="install uv or pip")
+        argv = [*_pip(what), "install", "--no-deps", "--no-compile", "--target", str(target), requirement]
     child.run(argv, what=what, log=log, env=env, timeout=900)
+
+
+def install_for(python: str, pins: Sequence[str], target: Path, log: Path, environment: Mapping[str, str]) -> None:
+    """Put ready wheels (NAME==VERSION), without their dependencies, below target: for another Python (such as "3.13")
+    on amd64 than the one that this runs in. Raises StepError.
+    """
+    what = f"fetch {pins[0]}{f' and {len(pins) - 1} more' if len(pins) > 1 else ''} for Python {python} from PyPI"
+    env = {**os.environ, **environment, "PYTHONDONTWRITEBYTECODE": "1"}
+    chosen = ["--no-deps", "--only-binary=:all:", "--python-version", python, "--target", str(target), *pins]
+    if uv := shutil.which("uv"):
+        platform = ["--python", sys.executable, "--python-platform", "x86_64-manylinux_2_28"]
+        argv = [uv, "pip", "install", *platform, *chosen]
+    else:
+        names = ("manylinux_2_28", "manylinux_2_27", "manylinux_2_17", "manylinux2014")
+        platform = [word for name in names for word in ("--platform", f"{name}_x86_64")]
+        argv = [*_pip(what), "install", "--no-compile", "--implementation", "cp", *platform, *chosen]
+    child.run(argv, what=what, log=log, env=env, timeout=900)
+
+
+def _pip(what: str) -> list[str]:
+    if importlib.util.find_spec("pip"):
+        return [sys.executable, "-m", "pip"]
+    if pip := shutil.which("pip3") or shutil.which("pip"):
+        return [pip]
+    raise StepError(f"could not {what}", why="neither uv nor pip is installed", fix="install uv or pip")
 
 
 def own_executable(distribution: str, version: str, name: str) -> Path:

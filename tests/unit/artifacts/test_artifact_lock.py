@@ -21,6 +21,8 @@ FILES = [
     "nvidia-cdi-hook",
     "nvidia-container-runtime",
     "simulated-gpu",
+    "arena",
+    "tensorboard",
 ]
 CHARTS = [
     "flannel",
@@ -57,6 +59,8 @@ IMAGES = [
     "docker.io/volcanosh/vc-webhook-manager:v1.14.1",
     "arena-install.local/verify-pytorch:2.6.0",
     "arena-install.local/verify-mpi:5.0.7",
+    "arena-install.local/arena-tools:1.0",
+    "arena-install.local/arena-tensorboard:1.0",
 ]
 
 
@@ -209,3 +213,24 @@ def test_two_versions_of_a_module_are_refused(write_lock: Callable[[str], Path])
     lock = Lock.load(write_lock(row.format("a", "v1.0.0") + row.format("b", "v1.1.0")))
     with pytest.raises(ConfigError, match=r"wanted as v1.0.0 by a and as v1.1.0 by b"):
         lock.requirements("shared")
+
+
+def test_wheels_name_their_versions_and_pythons(write_lock: Callable[[str], Path]) -> None:
+    row = "  a: {{version: v1, license: MIT, source: https://e.test, files: {{a: {{{0}}}}}}}\n"
+    good = Lock.load(write_lock(row.format('wheels: [x==1.0], pythons: ["3.13"]')))
+    other = Lock.load(write_lock(row.format('wheels: [x==1.1], pythons: ["3.13"]')))
+    assert good.digest("a") != other.digest("a")
+    for text, says in (
+        ('wheels: [x], pythons: ["3.13"]', "x names no version: write NAME==VERSION"),
+        ("wheels: [x==1.0]", "wheels and pythons go together"),
+        ('wheels: [x==1.0], pythons: ["3.13"], npm: y', "a file comes from exactly one of"),
+        ("package: arena_cli, npm: y", "a file comes from exactly one of"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            Lock.load(write_lock(row.format(text)))
+
+
+def test_fields_of_files_that_are_not_used_change_no_digest(write_lock: Callable[[str], Path]) -> None:
+    row = "  a: {{version: v1, license: MIT, source: https://e.test, files: {{a: {{npm: a{0}}}}}}}\n"
+    plain = Lock.load(write_lock(row.format(""))).digest("a")
+    assert Lock.load(write_lock(row.format(", wheels: [], pythons: [], package: ''"))).digest("a") == plain
