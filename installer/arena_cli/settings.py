@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from arena_cli import fields
 from arena_install.errors import ConfigError
 
 KEYS = (
@@ -15,6 +16,9 @@ KEYS = (
     "prometheus_address",
     "prometheus_token",
     "logviewer_address",
+    "sync_image",
+    "tensorboard_image",
+    "cron_image",
 )
 
 
@@ -25,6 +29,10 @@ class Settings:
     prometheus_address: str = ""
     prometheus_token: str = ""
     logviewer_address: str = ""  # ours; a page for each pod is at ADDRESS/NAMESPACE/POD
+    # Ours too: a site's own images for what runs beside jobs, where no flag names one.
+    sync_image: str = ""
+    tensorboard_image: str = ""
+    cron_image: str = ""
 
 
 def file() -> Path:
@@ -57,4 +65,13 @@ def load() -> Settings:
         os.environ.get("PROMETHEUS_ADDRESS") or rows.get("prometheus_address", ""),
         os.environ.get("PROMETHEUS_TOKEN") or rows.get("prometheus_token", ""),
         rows.get("logviewer_address", ""),
+        *(_image(path, key, rows.get(key, "")) for key in ("sync_image", "tensorboard_image", "cron_image")),
     )
+
+
+def _image(path: Path, key: str, text: str) -> str:
+    """Raises ConfigError where it is no image."""
+    try:
+        return fields.image(key, text) if text else ""
+    except ConfigError as error:
+        raise ConfigError(error.what, where=str(path), why=error.why, fix=error.fix) from error

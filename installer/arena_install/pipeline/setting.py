@@ -99,6 +99,7 @@ def _names(roles: Sequence[Role], components: tuple[str, ...], profile: str) -> 
     for role in roles:
         names.update(dict.fromkeys(role.images if role.images != "all" else ()))
         names.update(dict.fromkeys(role.files if role.files != "all" else ()))
+        names.update(dict.fromkeys(role.serves.get(profile, ())))
     names.update(dict.fromkeys(sorted(stack.artifacts_of(components))))
     names.update(dict.fromkeys(verify.images_for(verify.suites_for(components), profile)))
     return tuple(names)

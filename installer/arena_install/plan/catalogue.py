@@ -20,6 +20,10 @@ _INPUT_PARTS = (
     "tasks", "templates", "files", "handlers", "defaults", "vars", "library", "module_utils", "action_plugins",
 )  # fmt: skip
 
+_KEYS = frozenset(
+    {"title", "hosts", "needs", "inputs", "images", "files", "privileges", "reads", "renews", "serves"}
+)
+
 
 @dataclass(frozen=True)
 class Role:
@@ -36,6 +40,8 @@ class Role:
     privileges: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # of its pods, as in a component's row
     #: role -> items of this one ("file /x") of which its hosts hold copies: lost here, they are due there
     renews: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: profile -> images that pods need which what the role leaves makes; those of other profiles do without
+    serves: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     reads: tuple[str, ...] = ()  # files of other roles, relative to its folder, that decide what it leaves too
 
     def code_digest(self) -> str:
@@ -72,7 +78,7 @@ def load_roles(folder: Path) -> tuple[Role, ...]:
 
 
 def _role(path: Path, row: Mapping[str, Any]) -> Role:
-    unknown = set(row) - {"title", "hosts", "needs", "inputs", "images", "files", "privileges", "reads", "renews"}
+    unknown = set(row) - _KEYS
     if unknown:
         raise ConfigError(f"unknown key {sorted(unknown)[0]!r}", where=str(path))
 
@@ -91,5 +97,6 @@ def _role(path: Path, row: Mapping[str, Any]) -> Role:
         folder=path.parent,
         privileges={name: tuple(words) for name, words in row.get("privileges", {}).items()},
         renews={name: tuple(items) for name, items in row.get("renews", {}).items()},
+        serves={profile: tuple(images) for profile, images in row.get("serves", {}).items()},
         reads=tuple(row.get("reads", ())),
     )

@@ -35,6 +35,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ]:
         monkeypatch.delenv(key)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("arena_cli.kube.config._ADMIN", tmp_path / "admin.conf")
     monkeypatch.setenv("TZ", "UTC")
     if made is not None:
         monkeypatch.setenv("ARENA_HELM", str(made))

@@ -259,6 +259,10 @@ def test_cron(arena: Arena, api: FakeApi, helm: Path) -> None:
     before = dict(api.objects)
     made = arena("cron", "tf", "--name", "nightly", "--image", "i", "--schedule", "@daily", "c")
     assert made.code == 0 and "arena cron get nightly" in made.err
+    # Whoever is no administrator may bind a Role only when it is there: it is never tried in vain.
+    tried = [line.split("?")[0].rpartition("/")[2] for line in api.requests if "dryRun" in line]
+    assert "roles" in tried and "cronjobs" in tried and "rolebindings" not in tried
+    assert api.names("RoleBinding") == ["nightly-cron"]
     assert "nightly  TFJOB  @daily" in arena("cron", "list").out
     assert arena("cron", "suspend", "nightly").out == "cron nightly suspend success\n"
     assert json.loads(arena("cron", "list", "-o", "json").out)[0]["suspend"] is True

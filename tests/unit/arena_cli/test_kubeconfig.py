@@ -107,3 +107,15 @@ def test_no_file(alone: Path) -> None:
         config.load()
     with pytest.raises(ConfigError, match="there is no kubeconfig"):
         config.load(str(alone / "missing"))
+
+
+def test_on_a_control_plane_the_administrators_is_the_last(alone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(alone / "admin.conf", "admin", token="t")
+    assert config.load().server == "https://admin.example:6443"
+    monkeypatch.setenv("KUBECONFIG", str(alone / "missing"))
+    with pytest.raises(ConfigError, match="there is no kubeconfig"):
+        config.load()  # who names one means it
+    monkeypatch.delenv("KUBECONFIG")
+    (alone / ".kube").mkdir()
+    write(alone / ".kube/config", "home", token="t")
+    assert config.load().server == "https://home.example:6443"

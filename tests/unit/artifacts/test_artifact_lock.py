@@ -21,6 +21,8 @@ FILES = [
     "nvidia-cdi-hook",
     "nvidia-container-runtime",
     "simulated-gpu",
+    "arena",
+    "tensorboard",
 ]
 CHARTS = [
     "flannel",
@@ -58,6 +60,8 @@ IMAGES = [
     "arena-install.local/verify-pytorch:2.6.0",
     "arena-install.local/verify-mpi:5.0.7",
     "arena-install.local/verify-tensorflow:2.21.0",
+    "arena-install.local/arena-tools:1.0",
+    "arena-install.local/arena-tensorboard:1.0",
 ]
 
 
@@ -210,3 +214,9 @@ def test_two_versions_of_a_module_are_refused(write_lock: Callable[[str], Path])
     lock = Lock.load(write_lock(row.format("a", "v1.0.0") + row.format("b", "v1.1.0")))
     with pytest.raises(ConfigError, match=r"wanted as v1.0.0 by a and as v1.1.0 by b"):
         lock.requirements("shared")
+
+
+def test_fields_of_files_that_are_not_used_change_no_digest(write_lock: Callable[[str], Path]) -> None:
+    row = "  a: {{version: v1, license: MIT, source: https://e.test, files: {{a: {{npm: a{0}}}}}}}\n"
+    plain = Lock.load(write_lock(row.format(""))).digest("a")
+    assert Lock.load(write_lock(row.format(", wheels: {}, pythons: [], package: ''"))).digest("a") == plain

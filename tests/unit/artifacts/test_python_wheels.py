@@ -13,19 +13,20 @@ from arena_install.artifacts.lock import File, Lock
 from arena_install.errors import ConfigError, StepError
 
 ROW = "  tf: {{version: 2.1.0, license: MIT, source: https://e.test, files: {{tf: {{{0}}}}}}}\n"
-GOOD = "python: '3.13', wheels: {tensorflow-cpu: '{version}', certifi: 2026.1.2.post1}"
+GOOD = "pythons: ['3.13'], wheels: {tensorflow-cpu: '{version}', certifi: 2026.1.2.post1}"
 
 
 @pytest.mark.parametrize(
     ("file", "what"),
     [
-        ("wheels: {a: 1.0.0}", "wheels and python go together"),
-        ("wheel: a, python: '3.13'", "wheels and python go together"),
-        ("python: '3.13', wheels: {a: '>=1'}", "one exact version each: a >=1"),
-        ("python: '3.13', wheels: {a: 1.*}", "one exact version each"),
-        ("python: '3', wheels: {a: 1.0.0}", "should match pattern"),
-        ("wheel: a, drop: [x]", "drop and strip are for what wheels bring"),
-        ("wheel: a, npm: b", "exactly one of go, pypi, wheel, wheels, npm, make"),
+        ("wheels: {a: 1.0.0}", "wheels and pythons go together"),
+        ("wheel: a, pythons: ['3.13']", "wheels and pythons go together"),
+        ("pythons: ['3.13'], wheels: {a: '>=1'}", "one exact version each: a >=1"),
+        ("pythons: ['3.13'], wheels: {a: 1.*}", "one exact version each"),
+        ("pythons: ['3'], wheels: {a: 1.0.0}", "should match pattern"),
+        ("wheel: a, drop: [x]", "drop and strip are for what wheels alone bring"),
+        ("package: arena_cli, npm: y", "exactly one of"),
+        ("wheel: a, npm: b", "exactly one of go, pypi, wheel, npm, make, package, wheels"),
     ],
 )
 def test_what_the_lock_may_not_say(write_lock: Callable[[str], Path], file: str, what: str) -> None:

@@ -1,0 +1,237 @@
+"""Somebody who trains on a cluster of ours: an account with rights in one namespace and none elsewhere, and `arena`.
+
+The cluster is a lab with profile full: the one that ARENA_E2E_LAB names (it is left as it was found), or one made and
+removed by the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from arena_install import paths
+
+PROGRAMS = Path(sys.executable).parent
+PYTORCH = "arena-install.local/verify-pytorch:2.6.0"
+MPI = "arena-install.local/verify-mpi:5.0.7"
+BUSYBOX = "docker.io/library/busybox:1.37.0"
+TOOLS = "arena-install.local/arena-tools:1.0"
+
+_OWN = ["create", "get", "list", "watch", "patch", "delete"]
+#: What docs/arena.md says that a user needs.
+_RULES: list[dict[str, list[str]]] = [
+    {"apiGroups": ["kubeflow.org"], "resources": ["pytorchjobs", "tfjobs", "mpijobs"], "verbs": _OWN},
+    {"apiGroups": ["batch.volcano.sh"], "resources": ["jobs"], "verbs": _OWN},
+    {"apiGroups": ["scheduling.volcano.sh"], "resources": ["podgroups"], "verbs": _OWN},
+    {"apiGroups": ["workload.codeflare.dev"], "resources": ["appwrappers"], "verbs": _OWN},
+    {"apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": _OWN},
+    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": _OWN},
+    {"apiGroups": [""], "resources": ["configmaps", "services", "persistentvolumeclaims"], "verbs": _OWN},
+    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["pods/log", "events"], "verbs": ["get", "list", "watch"]},
+    {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create", "get"]},
+    {"apiGroups": [""], "resources": ["secrets", "serviceaccounts"], "verbs": ["create", "get", "delete"]},
+    {
+        "apiGroups": ["rbac.authorization.k8s.io"],
+        "resources": ["roles", "rolebindings"],
+        "verbs": ["create", "get", "delete"],
+    },
+    {"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["get", "list"]},
+    {"apiGroups": ["kueue.x-k8s.io"], "resources": ["localqueues", "workloads"], "verbs": ["get", "list"]},
+]
+_NODES = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]
+
+
+@dataclass(frozen=True)
+class Site:
+    """A cluster, as its administrator has it."""
+
+    name: str
+    kubeconfig: Path
+
+    def kubectl(self, *words: str, given: str | None = None) -> str:
+        """Raises AssertionError with what kubectl said."""
+        done = subprocess.run(
+            [str(PROGRAMS / "kubectl"), "--kubeconfig", str(self.kubeconfig), *words],
+            input=given,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(words)}: {done.stderr}"
+        return done.stdout
+
+    def apply(self, *objects: dict[str, Any]) -> None:
+        self.kubectl("apply", "-f", "-", given=json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
+
+
+@dataclass(frozen=True)
+class User:
+    site: Site
+    namespace: str
+    home: Path  # with .kube/config
+
+    @property
+    def environment(self) -> dict[str, str]:
+        others = ("KUBE", "ARENA_", "PROMETHEUS_")
+        kept = {key: value for key, value in os.environ.items() if not key.startswith(others)}
+        made = sorted((paths.cache_dir() / "named").glob("*/helm"), key=lambda path: path.stat().st_mtime)
+        return {**kept, "HOME": str(self.home), "PATH": f"{PROGRAMS}:{os.environ['PATH']}", "ARENA_HELM": str(made[-1])}
+
+    def shell(self, line: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["bash", "-c", line],
+            env=self.environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+        )
+
+    def arena(self, *words: str, timeout: float = 300) -> str:
+        """Standard output. Raises AssertionError with what it said instead."""
+        done = subprocess.run(
+            [str(PROGRAMS / "arena"), *words],
+            env=self.environment,
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+        )
+        assert done.returncode == 0, f"arena {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+
+def eventually(look: Callable[[], Any], what: str, seconds: float, every: float = 2.0) -> Any:
+    """What `look` gives once that is true. Raises AssertionError after `seconds`."""
+    until = time.monotonic() + seconds
+    while not (found := look()):
+        assert time.monotonic() < until, f"waited {seconds:.0f} s for {what}"
+        time.sleep(every)
+    return found
+
+
+@contextmanager
+def site() -> Iterator[Site]:
+    if name := os.environ.get("ARENA_E2E_LAB"):
+        kubeconfig = paths.state_dir(name) / "kubeconfig"
+        assert kubeconfig.exists(), f"ARENA_E2E_LAB={name}: there is no {kubeconfig}; see ARENA_INSTALL_STATE"
+        yield Site(name, kubeconfig)
+        return
+    from lab_fixture import require_lab
+
+    require_lab()
+    name = f"t-arena-{uuid.uuid4().hex[:4]}"
+    try:
+        _installer("up", "--name", name, "--profile", "full", "--verify", "none")
+        yield Site(name, paths.state_dir(name) / "kubeconfig")
+    finally:
+        _installer("lab", "down", name, "--yes")
+
+
+def _installer(*words: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "arena_install", *words], capture_output=True, text=True, timeout=3600, check=False
+    )
+    if done.returncode:
+        pytest.fail(f"arena-install {' '.join(words)}: {done.stdout[-6000:]}{done.stderr[-4000:]}", pytrace=False)
+
+
+@contextmanager
+def user(site: Site, home: Path, name: str = "") -> Iterator[User]:
+    """name: of the namespace. Everything that is made goes again."""
+    name = name or f"arena-e2e-{uuid.uuid4().hex[:4]}"
+    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1"}
+    subjects = [{"kind": "ServiceAccount", "name": "user", "namespace": name}]
+    level = {f"pod-security.kubernetes.io/{mode}": "baseline" for mode in ("enforce", "warn")}
+    try:
+        site.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": level}},
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "user", "namespace": name}},
+            {**rbac, "kind": "Role", "metadata": {"name": "user", "namespace": name}, "rules": _RULES},
+            {
+                **rbac,
+                "kind": "RoleBinding",
+                "metadata": {"name": "user", "namespace": name},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "user"},
+                "subjects": subjects,
+            },
+            {**rbac, "kind": "ClusterRole", "metadata": {"name": name}, "rules": _NODES},
+            {
+                **rbac,
+                "kind": "ClusterRoleBinding",
+                "metadata": {"name": name},
+                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
+                "subjects": subjects,
+            },
+        )
+        made = ("get", "configmap", "kube-root-ca.crt", "-n", name, "-o", "name", "--ignore-not-found")
+        eventually(lambda: site.kubectl(*made), "what the cluster puts into each namespace", 60)
+        config = json.loads(site.kubectl("config", "view", "--raw", "--minify", "-o", "json"))
+        token = site.kubectl("create", "token", "user", "-n", name, "--duration", "3600s").strip()
+        config["users"] = [{"name": "user", "user": {"token": token}}]
+        config["contexts"][0]["context"] |= {"user": "user", "namespace": name}
+        (home / ".kube").mkdir(parents=True, exist_ok=True)
+        (home / ".kube/config").write_text(json.dumps(config))
+        (home / ".kube/config").chmod(0o600)
+        yield User(site, name, home)
+    finally:
+        site.kubectl("delete", "clusterrolebinding,clusterrole", name, "--ignore-not-found")
+        site.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=180s")
+
+
+@contextmanager
+def queue(site: Site, namespace: str, gpus: int, cpu: str = "8") -> Iterator[str]:
+    """A LocalQueue of Kueue called `team`, with so many GPUs."""
+    kueue = {"apiVersion": "kueue.x-k8s.io/v1beta2"}
+    name = namespace
+    quotas = [("cpu", cpu), ("memory", "16Gi"), ("nvidia.com/gpu", str(gpus)), ("pods", "100")]
+    try:
+        site.apply(
+            {**kueue, "kind": "ResourceFlavor", "metadata": {"name": name}},
+            {
+                **kueue,
+                "kind": "ClusterQueue",
+                "metadata": {"name": name},
+                "spec": {
+                    "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                    "resourceGroups": [
+                        {
+                            "coveredResources": [key for key, _ in quotas],
+                            "flavors": [
+                                {
+                                    "name": name,
+                                    "resources": [{"name": key, "nominalQuota": amount} for key, amount in quotas],
+                                }
+                            ],
+                        }
+                    ],
+                },
+            },
+            {
+                **kueue,
+                "kind": "LocalQueue",
+                "metadata": {"name": "team", "namespace": namespace},
+                "spec": {"clusterQueue": name},
+            },
+        )
+        yield "team"
+    finally:
+        site.kubectl("delete", "localqueue", "team", "-n", namespace, "--ignore-not-found", "--wait=false")
+        site.kubectl("delete", "clusterqueue", name, "--ignore-not-found", "--wait=false")
+        site.kubectl("delete", "resourceflavor", name, "--ignore-not-found", "--wait=false")
