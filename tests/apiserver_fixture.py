@@ -21,14 +21,17 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 from arena_install.artifacts import Resolved, load_lock, missing, resolve
 from arena_install.errors import ArenaError
@@ -78,6 +81,7 @@ class ControlPlane:
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         private = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
         (self.folder / "sa.key").write_bytes(key.private_bytes(*private, serialization.NoEncryption()))
+        self._make_authority()
         (self.folder / "tokens.csv").write_text(f"{_TOKEN},admin,admin,system:masters\n")
         certificates = self.folder / "certificates"
         self._write_kubeconfig(port, certificates / "apiserver.crt")
@@ -92,6 +96,7 @@ class ControlPlane:
         self._run(
             "kube-apiserver", f"--etcd-servers={etcd}", "--bind-address=127.0.0.1", f"--secure-port={port}",
             f"--cert-dir={certificates}", f"--token-auth-file={self.folder / 'tokens.csv'}",
+            f"--client-ca-file={self.folder / 'ca.crt'}",
             "--authorization-mode=RBAC",
             f"--service-account-key-file={self.folder / 'sa.key'}", "--allow-privileged=true",
             f"--service-account-signing-key-file={self.folder / 'sa.key'}",
@@ -105,9 +110,27 @@ class ControlPlane:
                 f"--service-account-private-key-file={self.folder / 'sa.key'}", "--secure-port=0",
                 "--controllers=namespace-controller,deployment-controller,replicaset-controller,daemonset-controller,"
                 "statefulset-controller,job-controller,garbage-collector-controller,serviceaccount-controller,"
-                "endpointslice-controller,disruption-controller",
+                "endpointslice-controller,disruption-controller,resourcequota-controller,"
+                "certificatesigningrequest-signing-controller",
+                f"--cluster-signing-cert-file={self.folder / 'ca.crt'}",
+                f"--cluster-signing-key-file={self.folder / 'ca.key'}",
             )
         return self
+
+    def _make_authority(self) -> None:
+        """Signs certificates of clients, as kubeadm's does."""
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")]), datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=3650))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        private = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
+        (self.folder / "ca.key").write_bytes(key.private_bytes(*private, serialization.NoEncryption()))
+        (self.folder / "ca.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
     def _write_kubeconfig(self, port: int, ca: Path) -> None:
         config = {
