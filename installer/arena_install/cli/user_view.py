@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from arena_install.users import Added, Loss, Removed, Row
 
 console = Console(highlight=False)
-_MARKS = {"made": ("+", "green"), "mended": ("~", "yellow"), "there": ("=", "dim")}
+_MARKS = {"made": ("+", "green"), "mended": ("~", "yellow"), "there": ("=", "dim"), "removed": ("-", "red")}
 
 
 def tell_added(added: Added, *, as_json: bool) -> None:

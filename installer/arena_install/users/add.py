@@ -44,7 +44,8 @@ class Wish:
 
 @dataclass
 class Added:
-    """What is there now. done: (object, "made", "mended" or "there"), in order. notes: what is worth knowing."""
+    """What is there now. done: (object, "made", "mended", "there" or
+    "removed"), in order. notes: what is worth knowing."""
 
     user: User
     identity: Identity
@@ -176,15 +177,16 @@ class _Maker:
         plan, of = self._plan, self._plan.of
         certificate.clear(self._api, of.name)
         self._space()
-        shared, labels = plan.wish.shared, plan.wish.labels
-        self._apply(objects.cluster_role(shared, labels))
+        shared = plan.wish.shared
+        self._apply(objects.cluster_role(of, shared))
         self._apply(objects.cluster_binding(of, shared))
         self._apply(objects.role(of))
         self._apply(objects.binding(of))
+        self._strangers()
         self._apply(objects.quota(of, plan.hard))
         if (limits := objects.limits(of, plan.hard)) is not None:
             self._apply(limits)
-        for obj in queue.wanted(self._api, plan.kueue, shared, plan.queue, labels):
+        for obj in queue.wanted(self._api, plan.kueue, of, shared, plan.queue):
             self._apply(obj, force=False)
         if plan.queue:
             self._apply(objects.local_queue(of, plan.kueue, plan.queue))
@@ -231,6 +233,21 @@ class _Maker:
             after = self._api.apply(obj, force=True)
         same = before and before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
         self._done.append((told, "made" if before is None else "there" if same else "mended"))
+
+    def _strangers(self) -> None:
+        """Bindings by which people have rights in this namespace without us: whoever had the old kubeconfig could have
+        made one for it. With --revoke they go, else they are told."""
+        space = self._plan.of.namespace
+        for row in self._api.list_objects(f"{RBAC}/v1", "RoleBinding", space):
+            name, subjects = row["metadata"]["name"], row.get("subjects") or ()
+            people = [f"{one['kind']} {one['name']}" for one in subjects if one["kind"] != "ServiceAccount"]
+            if name == ROLE or not people:
+                continue
+            if self._plan.wish.revoke:
+                self._api.delete(f"{RBAC}/v1", "RoleBinding", name, space)
+                self._done.append((f"RoleBinding {name} for {', '.join(people)}", "removed"))
+            else:
+                self._notes.append(f"RoleBinding {name}, not ours, gives rights in {space} to {', '.join(people)}")
 
     def _kubeconfig(self, to: Door, file: Path) -> datetime:
         plan, of = self._plan, self._plan.of

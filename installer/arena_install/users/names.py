@@ -34,11 +34,13 @@ _DAYS = 3650
 @dataclass(frozen=True)
 class Shared:
     """Names of what belongs to no namespace and to all users; verify's own users have theirs, so that its runs and
-    people who add users are never in each other's way."""
+    people who add users are never in each other's way. own: whether there is to be such a queue whatever others there
+    are."""
 
     cluster_role: str = "arena-user"
     cluster_queue: str = "whole-cluster"
     flavor: str = "any-node"
+    own: bool = False
 
 
 SHARED = Shared()

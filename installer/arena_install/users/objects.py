@@ -45,11 +45,17 @@ def namespace(of: Identity) -> Object:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
 
 
-def cluster_role(shared: Shared, labels: Mapping[str, str]) -> Object:
+def _shared(of: Identity, name: str) -> Object:
+    """Of all users: whoever needs it first makes it."""
+    meta: Object = {"name": name, "labels": {**MANAGED, SHARED_LABEL: "true", **of.labels}}
+    return meta | ({"annotations": dict(of.annotations)} if of.annotations else {})
+
+
+def cluster_role(of: Identity, shared: Shared) -> Object:
     return {
         "apiVersion": f"{RBAC}/v1",
         "kind": "ClusterRole",
-        "metadata": {"name": shared.cluster_role, "labels": {**MANAGED, SHARED_LABEL: "true", **labels}},
+        "metadata": _shared(of, shared.cluster_role),
         "rules": rules(CLUSTER_RULES),
     }
 
@@ -108,13 +114,13 @@ def local_queue(of: Identity, api: str, cluster_queue: str) -> Object:
     return {"apiVersion": api, "kind": "LocalQueue", "metadata": meta, "spec": {"clusterQueue": cluster_queue}}
 
 
-def flavor(shared: Shared, api: str, labels: Mapping[str, str]) -> Object:
+def flavor(of: Identity, shared: Shared, api: str) -> Object:
     """Any node: no label of nodes is asked for."""
-    meta = {"name": shared.flavor, "labels": {**MANAGED, SHARED_LABEL: "true", **labels}}
+    meta = _shared(of, shared.flavor)
     return {"apiVersion": api, "kind": "ResourceFlavor", "metadata": meta, "spec": {}}
 
 
-def cluster_queue(shared: Shared, api: str, offered: Mapping[str, str], labels: Mapping[str, str]) -> Object:
+def cluster_queue(of: Identity, shared: Shared, api: str, offered: Mapping[str, str]) -> Object:
     """All that the nodes offer. Kueue never admits a job that asks for a resource which its queue does not cover:
     therefore all of them, and not only GPUs."""
     resources = [{"name": name, "nominalQuota": amount} for name, amount in offered.items()]
@@ -122,6 +128,6 @@ def cluster_queue(shared: Shared, api: str, offered: Mapping[str, str], labels: 
     return {
         "apiVersion": api,
         "kind": "ClusterQueue",
-        "metadata": {"name": shared.cluster_queue, "labels": {**MANAGED, SHARED_LABEL: "true", **labels}},
+        "metadata": _shared(of, shared.cluster_queue),
         "spec": {"namespaceSelector": {}, "resourceGroups": [group]},
     }

@@ -10,7 +10,7 @@ from arena_install.stack.api import Api, ApiError
 from arena_install.suggest import did_you_mean
 from arena_install.users import quantity
 from arena_install.users.names import LOCAL_QUEUE, SHARED_LABEL, Shared
-from arena_install.users.objects import cluster_queue, flavor
+from arena_install.users.objects import Identity, cluster_queue, flavor
 
 Object = dict[str, Any]
 
@@ -50,7 +50,7 @@ def choose(api: Api, kueue: str, namespace: str, labels: Mapping[str, str], want
         )
     there = {str(row["metadata"]["name"]): row for row in api.list_objects(kueue, "ClusterQueue")}
     lasting = [name for name, row in there.items() if _PASSING not in (row["metadata"].get("labels") or {})]
-    name = wanted or has or (shared.cluster_queue if shared.cluster_queue in there else "")
+    name = wanted or has or (shared.cluster_queue if shared.own or shared.cluster_queue in there else "")
     if not name and len(lasting) > 1:
         raise ConfigError(
             f"this cluster has {len(lasting)} ClusterQueues",
@@ -84,7 +84,7 @@ def _check_flavor(api: Api, kueue: str, shared: Shared) -> None:
         )
 
 
-def wanted(api: Api, kueue: str, shared: Shared, name: str, labels: Mapping[str, str]) -> list[Object]:
+def wanted(api: Api, kueue: str, of: Identity, shared: Shared, name: str) -> list[Object]:
     """Flavor and ClusterQueue as they are to be; none where the queue is somebody else's."""
     if not kueue or name != shared.cluster_queue:
         return []
@@ -92,7 +92,7 @@ def wanted(api: Api, kueue: str, shared: Shared, name: str, labels: Mapping[str,
     if found and SHARED_LABEL not in (found["metadata"].get("labels") or {}):
         return []
     offered = quantity.offered(api.list_objects("v1", "Node"))
-    return [flavor(shared, kueue, labels), cluster_queue(shared, kueue, offered, labels)]
+    return [flavor(of, shared, kueue), cluster_queue(of, shared, kueue, offered)]
 
 
 def takes(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:

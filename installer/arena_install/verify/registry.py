@@ -40,6 +40,7 @@ _MODULES = (
     "scheduling_wrapped",
     "security",
     "security_agents",
+    "security_users",
     "security_report",
     "scale",
     "scale_pods",
