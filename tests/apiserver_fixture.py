@@ -76,7 +76,8 @@ class ControlPlane:
         return self.folder / "kubeconfig"
 
     def start(self, *, controllers: bool = True) -> ControlPlane:
-        """Start and wait until it answers. Raises RuntimeError with the log's end when it does not in 60 s."""
+        """Start and wait until it answers. Raises RuntimeError with the log's end when it does not in 180 s: a
+        busy machine takes its time."""
         etcd_port, peer_port, port = _free_port(), _free_port(), _free_port()
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         private = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
@@ -153,12 +154,12 @@ class ControlPlane:
         self.processes.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, preexec_fn=end))
 
     def _await(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         ca = self.folder / "certificates" / "apiserver.crt"
         while time.monotonic() < deadline:
             with contextlib.suppress(ArenaError, OSError):
                 if ca.is_file():
-                    api = Api(self.kubeconfig, timeout=2)
+                    api = Api(self.kubeconfig, timeout=10)
                     try:
                         api.request("GET", "/readyz", text=True)
                         if api.get("v1", "Namespace", "kube-system"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -41,7 +40,7 @@ def tell_added(added: Added, *, as_json: bool) -> None:
         ("quota", quota),
         ("queue", f"{LOCAL_QUEUE}, of ClusterQueue {added.queue}" if added.queue else "none: Kueue is not installed"),
         ("kubeconfig", f"{added.file} (private; valid until {added.until:%Y-%m-%d})"),
-        ("hand over", f"the file; the user sets KUBECONFIG={shlex.quote(added.file.name)}"),
+        ("hand over", "the file, by a way that nobody else reads; the user sets KUBECONFIG to where it lies"),
         ("first job", submit),
     ]
     console.print(Text(f"\n{added.identity.name}:", "bold"))
