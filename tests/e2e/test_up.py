@@ -218,8 +218,9 @@ def test_a_user_is_made_trains_and_goes_without_a_trace(
     as_user.train(person, told["queue"]["local_queue"] if told["queue"] else "")
     assert [question for question in as_user.FORBIDDEN if person.may(question)] == []
     assert [question for question in as_user.ALLOWED if not person.may(question)] == []
-    again = json.loads(arena("user", "add", "alice", "--name", NAME, "--json", "-o", str(tmp_path / "alice")).stdout)
-    assert {row["outcome"] for row in again["done"]} == {"there"}
+    again = arena("user", "add", "alice", "--name", NAME, "--json", "-o", str(tmp_path / "alice"))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert {row["outcome"] for row in json.loads(again.stdout)["done"]} == {"there"}
     (row,) = json.loads(arena("user", "list", "--name", NAME, "-o", "json").stdout)["users"]
     assert (row["gpus"], row["jobs"]) == ({"used": 1, "quota": 2}, {"PyTorchJob": 1})
     gone = arena("user", "remove", "alice", "--name", NAME, "--yes", "--json")
