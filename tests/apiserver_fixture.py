@@ -112,7 +112,7 @@ class ControlPlane:
                 "--controllers=namespace-controller,deployment-controller,replicaset-controller,daemonset-controller,"
                 "statefulset-controller,job-controller,garbage-collector-controller,serviceaccount-controller,"
                 "endpointslice-controller,disruption-controller,resourcequota-controller,"
-                "persistentvolumeclaim-protection-controller,"
+                "persistentvolumeclaim-protection-controller,clusterrole-aggregation-controller,"
                 "certificatesigningrequest-signing-controller",
                 f"--cluster-signing-cert-file={self.folder / 'ca.crt'}",
                 f"--cluster-signing-key-file={self.folder / 'ca.key'}",
