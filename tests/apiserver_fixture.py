@@ -21,14 +21,17 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import NameOID
 
 from arena_install.artifacts import Resolved, load_lock, missing, resolve
 from arena_install.errors import ArenaError
@@ -73,11 +76,13 @@ class ControlPlane:
         return self.folder / "kubeconfig"
 
     def start(self, *, controllers: bool = True) -> ControlPlane:
-        """Start and wait until it answers. Raises RuntimeError with the log's end when it does not in 60 s."""
+        """Start and wait until it answers. Raises RuntimeError with the log's end when it does not in 180 s: a
+        busy machine takes its time."""
         etcd_port, peer_port, port = _free_port(), _free_port(), _free_port()
         key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         private = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
         (self.folder / "sa.key").write_bytes(key.private_bytes(*private, serialization.NoEncryption()))
+        self._make_authority()
         (self.folder / "tokens.csv").write_text(f"{_TOKEN},admin,admin,system:masters\n")
         certificates = self.folder / "certificates"
         self._write_kubeconfig(port, certificates / "apiserver.crt")
@@ -92,6 +97,7 @@ class ControlPlane:
         self._run(
             "kube-apiserver", f"--etcd-servers={etcd}", "--bind-address=127.0.0.1", f"--secure-port={port}",
             f"--cert-dir={certificates}", f"--token-auth-file={self.folder / 'tokens.csv'}",
+            f"--client-ca-file={self.folder / 'ca.crt'}",
             "--authorization-mode=RBAC",
             f"--service-account-key-file={self.folder / 'sa.key'}", "--allow-privileged=true",
             f"--service-account-signing-key-file={self.folder / 'sa.key'}",
@@ -105,9 +111,28 @@ class ControlPlane:
                 f"--service-account-private-key-file={self.folder / 'sa.key'}", "--secure-port=0",
                 "--controllers=namespace-controller,deployment-controller,replicaset-controller,daemonset-controller,"
                 "statefulset-controller,job-controller,garbage-collector-controller,serviceaccount-controller,"
-                "endpointslice-controller,disruption-controller",
+                "endpointslice-controller,disruption-controller,resourcequota-controller,"
+                "persistentvolumeclaim-protection-controller,clusterrole-aggregation-controller,"
+                "certificatesigningrequest-signing-controller",
+                f"--cluster-signing-cert-file={self.folder / 'ca.crt'}",
+                f"--cluster-signing-key-file={self.folder / 'ca.key'}",
             )
         return self
+
+    def _make_authority(self) -> None:
+        """Signs certificates of clients, as kubeadm's does."""
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        name, now = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test-ca")]), datetime.now(UTC)
+        made = (
+            x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+            .not_valid_before(now - timedelta(hours=1))
+            .not_valid_after(now + timedelta(days=3650))
+            .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        private = serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL
+        (self.folder / "ca.key").write_bytes(key.private_bytes(*private, serialization.NoEncryption()))
+        (self.folder / "ca.crt").write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
     def _write_kubeconfig(self, port: int, ca: Path) -> None:
         config = {
@@ -130,12 +155,12 @@ class ControlPlane:
         self.processes.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder, preexec_fn=end))
 
     def _await(self) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         ca = self.folder / "certificates" / "apiserver.crt"
         while time.monotonic() < deadline:
             with contextlib.suppress(ArenaError, OSError):
                 if ca.is_file():
-                    api = Api(self.kubeconfig, timeout=2)
+                    api = Api(self.kubeconfig, timeout=10)
                     try:
                         api.request("GET", "/readyz", text=True)
                         if api.get("v1", "Namespace", "kube-system"):

@@ -59,9 +59,8 @@ def _with_images(values: Object, given: Given, settings: Settings) -> Object:
 def make(client: Client, note: Object, objects: Sequence[Object]) -> None:
     """All or nothing. Raises ApiError."""
     namespace = note["metadata"]["namespace"]
-    # Whether somebody may bind a Role depends on what is in it: the API looks, and it is not there yet.
-    every = [note, *(obj for obj in objects if obj["kind"] != "RoleBinding")]
-    client.together([partial(_create, client, obj, namespace, dryRun="All", fieldValidation="Strict") for obj in every])
+    every = [note, *objects]
+    client.together([partial(_try, client, obj, namespace) for obj in every])
     tried: list[Object] = []
 
     def create(obj: Object) -> Object:
@@ -86,6 +85,16 @@ def make(client: Client, note: Object, objects: Sequence[Object]) -> None:
             except ArenaError as error:
                 print(f"warning: {record.info(obj)} stays behind: {error.what}", file=sys.stderr)
         raise
+
+
+def _try(client: Client, obj: Object, namespace: str) -> None:
+    """In vain, strictly. For who is no administrator the API looks up the Role of a binding; one that is only tried as
+    well is not there to be looked at."""
+    try:
+        _create(client, obj, namespace, dryRun="All", fieldValidation="Strict")
+    except ApiError as error:
+        if error.status != 404 or obj["kind"] != "RoleBinding":
+            raise
 
 
 def _create(client: Client, obj: Object, namespace: str, **query: Any) -> Object:

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import as_user
 import audit
 import objects
 import pytest
 from mutations import choose, mutations
 
+from apiserver_fixture import binary
 from arena_install.lab.faults import find
 from arena_install.stack import needed
 from rehearsal import Rehearsal
@@ -201,6 +203,30 @@ def test_checks_fail_under_a_fault_and_pass_after_it(
         assert rehearsal.run(find(name)).problems == []
     finally:
         rehearsal.mend_all()
+
+
+def test_a_user_is_made_trains_and_goes_without_a_trace(
+    first: subprocess.CompletedProcess[str], state: Path, tmp_path: Path
+) -> None:
+    """By the commands alone; of the running job, the cluster's objects know nothing afterwards."""
+    before = objects.take(partial(kubectl, state))
+    made = arena("user", "add", "alice", "--gpus", "2", "--name", NAME, "--json", "-o", str(tmp_path / "alice"))
+    assert made.returncode == 0, made.stdout + made.stderr
+    helm, told = binary("helm"), json.loads(made.stdout)
+    assert helm is not None and Path(told["kubeconfig"]).stat().st_mode & 0o777 == 0o600
+    person = as_user.Person(tmp_path / "alice", tmp_path, helm)
+    as_user.train(person, told["queue"]["local_queue"] if told["queue"] else "")
+    assert [question for question in as_user.FORBIDDEN if person.may(question)] == []
+    assert [question for question in as_user.ALLOWED if not person.may(question)] == []
+    again = arena("user", "add", "alice", "--name", NAME, "--json", "-o", str(tmp_path / "alice"))
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert {row["outcome"] for row in json.loads(again.stdout)["done"]} == {"there"}
+    (row,) = json.loads(arena("user", "list", "--name", NAME, "-o", "json").stdout)["users"]
+    assert (row["gpus"], row["jobs"]) == ({"used": 1, "quota": 2}, {"PyTorchJob": 1})
+    gone = arena("user", "remove", "alice", "--name", NAME, "--yes", "--json")
+    assert gone.returncode == 0 and json.loads(gone.stdout)["lost"]["jobs"] == {"PyTorchJob": 1}, gone.stdout
+    assert person.arena("list").returncode == 1 and not person.may("list nodes")
+    assert sorted(objects.take(partial(kubectl, state)) ^ before) == []
 
 
 def test_a_fourth_host_is_all_that_is_touched(first: subprocess.CompletedProcess[str], state: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from arena_install import __version__
-from arena_install.cli import components, doctor, down, lab, plan, schema, status, up, verify
+from arena_install.cli import components, doctor, down, lab, plan, schema, status, up, user, verify
 from arena_install.errors import ArenaError
 
 app = typer.Typer(
@@ -31,6 +31,7 @@ for verb in (up, plan, verify, status, down, components, schema):
     app.command()(getattr(verb, verb.__name__.rpartition(".")[2]))
 app.add_typer(doctor.app, name="doctor")
 app.add_typer(lab.app, name="lab", help="Container hosts with simulated GPUs on this machine.")
+app.add_typer(user.app, name="user", help="Who may use a cluster: each with a namespace, a quota and a kubeconfig.")
 
 
 def _version(wanted: bool) -> None:

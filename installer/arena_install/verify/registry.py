@@ -47,6 +47,7 @@ _MODULES = (
     "scheduling_nodes",
     "security",
     "security_agents",
+    "security_users",
     "security_report",
     "scale",
     "scale_pods",

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from arena_install import __version__
 from arena_install.errors import ArenaError, UnreachableError
 from arena_install.events import Emit, Event, step
-from arena_install.verify import environment, needs, pods, registry
+from arena_install.verify import environment, made_user, needs, pods, registry
 from arena_install.verify.kube import ApiError, Kube
 from arena_install.verify.leftovers import capture_rest
 from arena_install.verify.model import SUITES, Check, Environment, Report
@@ -101,6 +101,7 @@ def run(
                 if facts is not needs.UNKNOWN and not read_only:
                     session.workspaces.sweep()
                     session.cordons.sweep()
+                    made_user.sweep(kube)
                 runner.run()
                 runner.leave_out(left, "left out: it creates something in the cluster, and this run is read-only")
             except KeyboardInterrupt:

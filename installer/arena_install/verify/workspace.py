@@ -10,9 +10,11 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
 from importlib import resources
 from typing import Literal
 
+from arena_install import users
 from arena_install.errors import ArenaError, UnreachableError
 from arena_install.verify.kube import ApiError, Kube, Object, namespaced, segment
 
@@ -20,19 +22,9 @@ Level = Literal["restricted", "baseline", "privileged"]
 
 RUN_LABEL = "arena-install.local/verify"
 CHECK_LABEL = "arena-install.local/check"
-_EXPIRES = "arena-install.local/expires"
+EXPIRES = "arena-install.local/expires"
 _LIFETIME = 2 * 3600  # seconds after which a namespace belongs to a run that is dead
 _SUFFIX = {"restricted": "", "baseline": "-train", "privileged": "-node"}
-
-#: What a user who trains needs, and no more: (API group, resources, verbs).
-USER_RULES = (
-    ("kubeflow.org", ("pytorchjobs", "tfjobs", "mpijobs"), ("create", "get", "list", "watch", "delete")),
-    ("batch", ("jobs",), ("create", "get", "list", "watch", "delete")),
-    ("batch.volcano.sh", ("jobs",), ("create", "get", "list", "watch", "delete")),
-    ("jobset.x-k8s.io", ("jobsets",), ("create", "get", "list", "watch", "delete")),
-    ("workload.codeflare.dev", ("appwrappers",), ("create", "get", "list", "watch", "delete")),
-    ("", ("pods", "pods/log", "events"), ("get", "list", "watch")),
-)
 
 
 class Workspaces:
@@ -44,6 +36,7 @@ class Workspaces:
         self._made: dict[Level, str] = {}
         self._payloads: set[str] = set()
         self._users: dict[str, Kube] = {}
+        self._undo: list[Callable[[], object]] = []
         self._closed = False
 
     def get(self, level: Level) -> str:
@@ -77,11 +70,23 @@ class Workspaces:
         return "payload"
 
     def user(self, namespace: str) -> Kube:
-        """The API as an ordinary user of this namespace: a ServiceAccount with USER_RULES and a token of its own."""
+        """The API as an ordinary user of this namespace: a ServiceAccount with the rights that `arena-install user add`
+        gives in a namespace, and a token of its own."""
         with self._lock:
             if namespace not in self._users:
                 self._users[namespace] = self._make_user(namespace)
             return self._users[namespace]
+
+    def expiry(self) -> dict[str, str]:
+        """The annotation by which the next run knows that what a killed one left can go."""
+        return {EXPIRES: str(int(time.time()) + _LIFETIME)}
+
+    def at_end(self, undo: Callable[[], object]) -> None:
+        """Called by `close`, for what is made in no namespace of ours. Must do nothing where nothing is left to do."""
+        with self._lock:
+            if self._closed:
+                raise UnreachableError("this run has ended", why="what it made is being removed")
+            self._undo.append(undo)
 
     def close(self, seconds: float = 60) -> list[str]:
         """Remove every namespace made, wait until they are gone. Returns what could not be done, one line each."""
@@ -89,6 +94,11 @@ class Workspaces:
             self._closed = True
             names = list(self._made.values())
         problems = []
+        for undo in self._undo:
+            try:
+                undo()
+            except ArenaError as error:
+                problems.append(f"{error.what}; {error.fix}" if error.fix else error.what)
         for name in names:
             try:
                 self._end_pods(name)
@@ -113,8 +123,7 @@ class Workspaces:
         gone = []
         for namespace in self._kube.items("/api/v1/namespaces", labelSelector=RUN_LABEL):
             meta = namespace["metadata"]
-            expires = (meta.get("annotations") or {}).get(_EXPIRES, "")
-            if expires.isdigit() and int(expires) < time.time() and not meta.get("deletionTimestamp"):
+            if expired(namespace) and not meta.get("deletionTimestamp"):
                 self._kube.delete(f"/api/v1/namespaces/{segment(meta['name'])}")
                 gone.append(meta["name"])
         return gone
@@ -128,7 +137,7 @@ class Workspaces:
             "metadata": {
                 "name": name,
                 "labels": labels,
-                "annotations": {_EXPIRES: str(int(time.time()) + _LIFETIME)},
+                "annotations": self.expiry(),
             },
         }
 
@@ -141,16 +150,13 @@ class Workspaces:
         account = "verify-user"
         meta: Object = {"name": account, "labels": {RUN_LABEL: self._id}}
         rbac = "rbac.authorization.k8s.io"
-        rules = [
-            {"apiGroups": [group], "resources": list(what), "verbs": list(verbs)} for group, what, verbs in USER_RULES
-        ]
         self._kube.create(
             namespaced("serviceaccounts", namespace),
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta, "automountServiceAccountToken": False},
         )
         self._kube.create(
             namespaced("roles", namespace, group=f"{rbac}/v1"),
-            {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": rules},
+            {"apiVersion": f"{rbac}/v1", "kind": "Role", "metadata": meta, "rules": users.rules()},
         )
         self._kube.create(
             namespaced("rolebindings", namespace, group=f"{rbac}/v1"),
@@ -179,6 +185,12 @@ class Workspaces:
             return self._kube.find(f"/api/v1/namespaces/{segment(name)}") is not None
         except ArenaError:
             return False
+
+
+def expired(obj: Object) -> bool:
+    """Whether the run that made it is dead."""
+    expires = (obj["metadata"].get("annotations") or {}).get(EXPIRES, "")
+    return str(expires).isdigit() and int(expires) < time.time()
 
 
 def scripts() -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-VERBS = ("up", "plan", "verify", "status", "doctor", "down", "components", "schema", "lab")
+VERBS = ("up", "plan", "verify", "status", "doctor", "down", "components", "schema", "lab", "user")
 
 
 def arena(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -76,7 +76,7 @@ def test_the_user_may_train_in_the_runs_namespace_and_nothing_else(context: Cont
     assert may("create", "pytorchjobs", "kubeflow.org")
     assert may("get", "pods")
     assert not may("create", "pods")
-    assert not may("get", "secrets")
+    assert not may("list", "secrets")
     assert not may("create", "pytorchjobs", "kubeflow.org", "default")
     assert not may("list", "nodes")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 
+from arena_install import users
 from arena_install.verify import rbac
 from arena_install.verify.checks.cluster_network import HOST, internal
 from arena_install.verify.context import Context
@@ -11,7 +12,6 @@ from arena_install.verify.kube import namespaced
 from arena_install.verify.model import Outcome, failed, passed, skipped
 from arena_install.verify.needs import CONTROL_PLANE
 from arena_install.verify.registry import check
-from arena_install.verify.workspace import USER_RULES
 
 _UNTOUCHED = "sha256:" + "0" * 64  # of no image: what would be deleted or overwritten must not exist
 
@@ -195,7 +195,7 @@ def refused(answer: str) -> bool:
 def user(ctx: Context) -> Outcome:
     namespace = ctx.session.workspaces.get("restricted")
     account = ctx.session.workspaces.user(namespace)
-    wanted = {(verb, group, what) for group, resources, verbs in USER_RULES for what in resources for verb in verbs}
+    wanted = users.rights()
     grants = rbac.of_account(rbac.read(ctx.kube), namespace, "verify-user")
     more = [
         f"{grant.where} gives {grant.role}"
