@@ -40,7 +40,10 @@ def test_rules_do_as_they_should(promtool: str, case: Path) -> None:
 
 def test_rules_are_sound(promtool: str) -> None:
     done = subprocess.run(
-        [promtool, "check", "rules", *map(str, sorted(RULES.glob("*.yaml")))], capture_output=True, text=True, check=False
+        [promtool, "check", "rules", *map(str, sorted(RULES.glob("*.yaml")))],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -153,10 +154,8 @@ def unix(when: str) -> float:
     """Unix seconds of a time as Prometheus writes it, 0 for never."""
     if not when or when.startswith("0001-"):
         return 0.0
-    whole, dot, rest = when.partition(".")
-    digits = "".join(character for character in rest if character.isdigit())[:6] if dot else ""
-    zone = rest.lstrip("0123456789") if dot else ""
-    return datetime.fromisoformat((f"{whole}.{digits:0<6}{zone}" if dot else when).replace("Z", "+00:00")).timestamp()
+    # nanoseconds are more than Python reads
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", when).replace("Z", "+00:00")).timestamp()
 
 
 def interval(seen: Sequence[Object], job: str) -> float:
