@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -43,7 +44,8 @@ class Prometheus:
         self._base = f"{namespaced('services', namespace, name)}:{PORT}/proxy/api/v1"
 
     def ask(self, what: str, **query: str) -> Any:
-        answer: Object = self._kube.get(f"{self._base}/{what}", **query)
+        # A question that it can't answer comes back as 400 or 422, with the reason.
+        answer: Object = json.loads(self._kube.text(f"{self._base}/{what}", despite=(400, 422), **query))
         if answer.get("status") != "success":
             raise StepError("Prometheus did not answer the question", where=what, why=str(answer.get("error", "")))
         return answer["data"]

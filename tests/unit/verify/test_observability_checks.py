@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from arena_install.errors import StepError
 from arena_install.verify import images_for, pods, suites_for
 from arena_install.verify.checks import observability as watch
 from arena_install.verify.checks import observability_drill as drill
@@ -252,8 +253,13 @@ def test_prometheus_is_found_as_arena_finds_it() -> None:
         asked.append((path, query))
         return [{"metadata": {"namespace": "p", "name": "prometheus"}}]
 
-    kube: Any = SimpleNamespace(items=items, get=lambda path, **_: {"status": "success", "data": {"alerts": [path]}})
+    text = '{{"status": "success", "data": {{"alerts": ["{}"]}}}}'
+    kube: Any = SimpleNamespace(items=items, text=lambda path, **_: text.format(path))
     assert service_of(kube) == "p/prometheus"
     assert asked == [("/api/v1/services", {"labelSelector": "kubernetes.io/service-name=prometheus-server"})]
     base = "/api/v1/namespaces/p/services/prometheus:9090/proxy/api/v1"
     assert Prometheus(kube, "p/prometheus").alerts() == [f"{base}/alerts"]
+    text = '{{"status": "error", "error": "many-to-many at {}"}}'
+    with pytest.raises(StepError) as error:
+        Prometheus(kube, "p/prometheus").query("up * up")
+    assert error.value.why.startswith("many-to-many at /api")

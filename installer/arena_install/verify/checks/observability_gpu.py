@@ -143,7 +143,7 @@ def _moment(ctx: Context, prometheus: Prometheus, nodes: Sequence[str]) -> tuple
     question = f'{{__name__=~"{"|".join(COMPARED)}"}}'
 
     def scraped() -> list[Sample] | None:
-        rows = prometheus.query(f"timestamp({question})")
+        rows = prometheus.query("timestamp(DCGM_FI_DEV_GPU_TEMP)")  # all of a GPU's figures are of one scrape
         return prometheus.query(question) if rows and min(row.value for row in rows) > since else None
 
     every = interval(prometheus.targets(), "gpu-exporter")
