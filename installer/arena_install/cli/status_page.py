@@ -42,9 +42,8 @@ def page(status: Status, watched: Watched, *, simulated: bool) -> str:
         held=sum(bool(gpu.holders) for gpu in watched.gpus),
         by_node=_by_node(status, watched),
         curves=[
-            (curve.title, f"{curve.values[-1]:.0%}", Markup(svg(curve))) for curve in watched.curves if curve.values
+            (curve.title, f"{curve.points[-1][1]:.0%}", Markup(svg(curve))) for curve in watched.curves if curve.points
         ],
-        drawn=svg,
     )
 
 
@@ -72,18 +71,12 @@ def _by_node(status: Status, watched: Watched) -> list[dict[str, Any]]:
 
 
 def svg(curve: Curve) -> str:
-    """A filled line of parts of one over time, drawn in the page's own colours."""
-    values = curve.values
-    step = _WIDTH / max(1, len(values) - 1)
-    points = " ".join(
-        f"{index * step:.1f},{2 + (_HEIGHT - 4) * (1 - min(1.0, max(0.0, value))):.1f}"
-        for index, value in enumerate(values)
-    )
-    if len(values) == 1:
-        points += f" {_WIDTH},{points.rpartition(',')[2]}"
+    """A filled line over time, drawn in the page's own colours."""
+    spots = [(_WIDTH * at, 2 + (_HEIGHT - 4) * (1 - min(1.0, max(0.0, value)))) for at, value in curve.points]
+    points = " ".join(f"{x:.1f},{y:.1f}" for x, y in spots)
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" preserveAspectRatio="none" role="img" aria-hidden="true" class="curve">'
-        f'<polygon class="area" points="0,{_HEIGHT} {points} {_WIDTH},{_HEIGHT}"/>'
+        f'<polygon class="area" points="{spots[0][0]:.1f},{_HEIGHT} {points} {spots[-1][0]:.1f},{_HEIGHT}"/>'
         f'<polyline class="line" points="{points}"/></svg>'
     )
 

@@ -34,7 +34,7 @@ _GPU_FIGURES = {
 _NODE_FIGURES = {
     "cpu": '1 - avg by (node) (rate(node_cpu_seconds_total{mode="idle"}[2m]))',
     "memory": "1 - max by (node) (node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes)",
-    "disk": '1 - min by (node) (node_filesystem_avail_bytes{mountpoint="/"} / node_filesystem_size_bytes)',
+    "disk": 'max by (node) (1 - node_filesystem_avail_bytes{fstype=~"ext4|xfs|btrfs|zfs"} / node_filesystem_size_bytes)',
 }
 _CURVES = {
     "GPUs busy": "avg(DCGM_FI_DEV_GPU_UTIL) / 100",
@@ -108,10 +108,10 @@ class Alert:
 
 @dataclass(frozen=True)
 class Curve:
-    """values: parts of one, oldest first."""
+    """points: (when, as a part of HISTORY; the figure, as a part of one), oldest first."""
 
     title: str
-    values: tuple[float, ...]
+    points: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,8 @@ def alerts_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Alert, ...]:
 def _curve(prometheus: Prometheus, title: str, text: str, now: float) -> Curve:
     step = HISTORY / _STEPS
     rows = prometheus.ask("query_range", query=text, start=str(now - HISTORY), end=str(now), step=str(step))["result"]
-    values = [float(value) for _, value in rows[0]["values"]] if rows else []
-    return Curve(title, tuple(value for value in values if value == value))
+    points = [(1 - (now - float(at)) / HISTORY, float(value)) for at, value in (rows[0]["values"] if rows else ())]
+    return Curve(title, tuple((at, value) for at, value in points if value == value))  # not NaN, which 0 / 0 gives
 
 
 def _unix(when: str) -> float:

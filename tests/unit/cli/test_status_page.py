@@ -51,7 +51,13 @@ def watched() -> Watched:
     gpus = (gpu(0, pod="ml/train-0"), gpu(1))
     nodes = {"w1": {"cpu": 0.31, "memory": 0.5}}
     return Watched(
-        NOW, "", gpus, nodes, jobs_of([pod("train-0", release="train")], gpus), (), (Curve("GPUs busy", (0.1, 0.4)),)
+        NOW,
+        "",
+        gpus,
+        nodes,
+        jobs_of([pod("train-0", release="train")], gpus),
+        (),
+        (Curve("GPUs busy", ((0.5, 0.1), (1.0, 0.4))),),
     )
 
 
@@ -145,6 +151,12 @@ def test_without_prometheus_the_page_says_so_and_shows_the_rest(watched: Watched
 def test_a_node_that_is_down_is_said_first(watched: Watched) -> None:
     down = replace(STATUS, nodes=({**NODES[0], "ready": False}, NODES[1]))
     assert "1 node not ready" in text_of(page(down, watched, simulated=False))
+
+
+def test_a_curve_lies_where_its_time_is(watched: Watched) -> None:
+    html = page(STATUS, watched, simulated=False)
+    assert "GPUs busy, last hour 40%" in text_of(html)
+    assert '<polyline class="line" points="150.0,56.0 300.0,38.0"/>' in html
 
 
 def test_ages() -> None:
