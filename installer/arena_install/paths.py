@@ -32,6 +32,11 @@ def data_dir() -> Path:
     return packed if packed.is_dir() else _PACKAGE.parents[1]
 
 
+def package_dir() -> Path:
+    """The program itself: some of its modules run elsewhere too, in images."""
+    return _PACKAGE
+
+
 def lock_file() -> Path:
     return data_dir() / "components.lock.yaml"
 

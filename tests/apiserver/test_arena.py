@@ -17,6 +17,8 @@ import yaml
 from apiserver_fixture import ControlPlane, artifacts_here, binary
 from arena_cli.kube import config, resources
 from arena_cli.kube.client import Client, at
+from arena_install.inventory.cluster import Cluster
+from arena_install.inventory.config import Config
 from arena_install.stack import artifacts_of, needed
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,7 +28,7 @@ Arena = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture(scope="module")
 def client(control_plane: ControlPlane) -> Iterator[Client]:
-    resolved = artifacts_here(artifacts_of(needed("minimal")))
+    resolved = artifacts_here(artifacts_of(needed("minimal"), Cluster("test", (), Config(), None)))
     if resolved is None:
         pytest.skip("no artifacts on this machine: make them first (`arena-install up`)")
     client = Client(config.load(str(control_plane.kubeconfig)))

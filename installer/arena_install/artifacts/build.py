@@ -22,7 +22,7 @@ from arena_install.artifacts.archive import extract
 from arena_install.artifacts.cache import Blob, Cache, Entry
 from arena_install.artifacts.golang import GoBuilder
 from arena_install.artifacts.keys import build_key
-from arena_install.artifacts.lock import STATIC_FROM, Chart, File, Image, Item, Lock
+from arena_install.artifacts.lock import STATIC_FROM, Chart, File, Image, Item, Lock, own_files
 from arena_install.artifacts.rootfs import build_rootfs
 from arena_install.errors import StepError
 from arena_install.events import Emit, Step, step
@@ -95,6 +95,8 @@ class Builder:
         elif spec.npm:
             self._npm(spec.npm, version, out)
             parts = [{"type": "npm", "name": spec.npm, "version": version}]
+        elif spec.ours:
+            converters.pack({path.name: path.read_bytes() for path in own_files(spec.ours)}, out)
         else:
             self._make(item, spec, out)
         return self.store_file(self.key(item), out, version, parts)

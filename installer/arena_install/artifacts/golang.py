@@ -70,8 +70,9 @@ class GoBuilder:
         if file.cgo:
             # NVML and CUDA are opened at run time, by name: what is missing at link time is meant to be.
             flags += f" '-extldflags={' '.join(_CGO_LINK)}'"
+        tags = [f"-tags={','.join(file.tags)}"] if file.tags else []
         self._retrying(
-            [str(go), "build", "-mod=mod", "-v", "-trimpath", "-ldflags", flags, "-o", str(out), file.go],
+            [str(go), "build", "-mod=mod", "-v", "-trimpath", *tags, "-ldflags", flags, "-o", str(out), file.go],
             f"compile {out.name}",
             folder,
             env,

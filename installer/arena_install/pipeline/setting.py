@@ -46,7 +46,7 @@ class Setting:
     def names(self) -> tuple[str, ...]:
         """Every entry of the lock that this cluster uses: by its roles, its components and its checks."""
         used = [role for role in self.roles if any(host.groups.intersection(role.hosts) for host in self.cluster.hosts)]
-        return _names(used, self.components, self.cluster.config.profile)
+        return _names(used, self.components, self.cluster)
 
 
 def read_config(wishes: Wishes) -> Config:
@@ -90,16 +90,18 @@ def component_names(config: Config, only: Sequence[str], skip: Sequence[str]) ->
 def lab_names(config: Config, wishes: Wishes, emit: Emit) -> tuple[str, ...]:
     """What a lab not yet made will use, so that its artifacts are built while its hosts are."""
     components = component_names(config, wishes.only, wishes.skip)
-    return _names(plan.load_roles(paths.data_dir() / "roles"), components, config.profile)
+    simulated = config.gpu.model_copy(update={"driver": "simulated"})
+    cluster = Cluster(wishes.lab, (), config.model_copy(update={"gpu": simulated}), None)
+    return _names(plan.load_roles(paths.data_dir() / "roles"), components, cluster)
 
 
-def _names(roles: Sequence[Role], components: tuple[str, ...], profile: str) -> tuple[str, ...]:
+def _names(roles: Sequence[Role], components: tuple[str, ...], cluster: Cluster) -> tuple[str, ...]:
     """What these roles, these components and the checks of these components use, each name once."""
     names: dict[str, None] = {}
     for role in roles:
         names.update(dict.fromkeys(role.images if role.images != "all" else ()))
         names.update(dict.fromkeys(role.files if role.files != "all" else ()))
-        names.update(dict.fromkeys(role.serves.get(profile, ())))
-    names.update(dict.fromkeys(sorted(stack.artifacts_of(components))))
-    names.update(dict.fromkeys(verify.images_for(verify.suites_for(components), profile)))
+        names.update(dict.fromkeys(role.serves.get(cluster.config.profile, ())))
+    names.update(dict.fromkeys(sorted(stack.artifacts_of(components, cluster))))
+    names.update(dict.fromkeys(verify.images_for(verify.suites_for(components), cluster.config.profile)))
     return tuple(names)

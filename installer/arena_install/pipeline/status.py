@@ -10,6 +10,7 @@ from arena_install.pipeline import components
 from arena_install.pipeline.look import look
 from arena_install.pipeline.reach import reachable
 from arena_install.pipeline.setting import Setting
+from arena_install.pipeline.watched import Watched, watched
 from arena_install.plan import Plan
 
 
@@ -20,10 +21,11 @@ class Status:
     components: dict[str, str]  # name -> digest recorded in the cluster
     plan: Plan
     verified: str  # folder of the last full verification that passed, or ""
+    watched: Watched | None = None  # only where it was asked for
 
 
-def gather(setting: Setting) -> Status:
-    """Probe the hosts and ask the API; raises UnreachableError."""
+def gather(setting: Setting, *, figures: bool = False) -> Status:
+    """Probe the hosts and ask the API, and Prometheus for `figures`; raises UnreachableError."""
     _, plan = look(setting, ignore)
     proven = setting.state / "verified"
     with reachable(setting, must=True) as kubeconfig:
@@ -33,4 +35,5 @@ def gather(setting: Setting) -> Status:
             {name: record.inputs for name, record in (components.found(kubeconfig) or {}).items()},
             plan,
             proven.read_text().strip() if proven.exists() else "",
+            watched(kubeconfig) if figures else None,
         )

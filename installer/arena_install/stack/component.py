@@ -78,6 +78,8 @@ class Component(_Row):
     chart: str  # name in the resolved lock's charts; also the release's name
     crds: Crds | None = None
     images: tuple[str, ...]  # references in the lock; what the rendered chart names must be among them
+    #: Value of the component's own -> what it may be -> images that only this choice runs.
+    choices: Mapping[str, Mapping[str, tuple[str, ...]]] = Field(default_factory=dict)
     profiles: tuple[Profile, ...] = ("minimal", "full")
     #: workload -> what its pods have beyond Pod Security's baseline, in the words of arena_install.verify.powers
     privileges: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -87,6 +89,11 @@ class Component(_Row):
     ready: Ready = Ready()
     timeout: Timeout = Timeout()
     folder: Path = Path()
+
+    @property
+    def all_images(self) -> tuple[str, ...]:
+        """What it runs, whatever is chosen."""
+        return (*self.images, *(image for rows in self.choices.values() for one in rows.values() for image in one))
 
     @property
     def release(self) -> str:

@@ -90,18 +90,6 @@ def dependents(name: str, names: Collection[str], rows: Catalogue) -> tuple[str,
     return tuple(other for other in names if other != name and name in order([other], rows))
 
 
-def artifacts_of(names: Iterable[str], rows: Catalogue | None = None) -> frozenset[str]:
-    """Names in the lock that these components use: image references, charts, files; and helm, which installs them."""
-    rows = catalogue() if rows is None else rows
-    chosen = [rows[name] for name in order(names, rows)]
-    found = {"helm"} if chosen else set()
-    for row in chosen:
-        found |= {row.chart, *row.images}
-        if row.crds:
-            found.add(row.crds.file)
-    return frozenset(found)
-
-
 def _suggestion(name: str, rows: Catalogue) -> str:
     close = difflib.get_close_matches(name, rows, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}?" if close else f"components are: {', '.join(rows)}"

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -22,6 +22,7 @@ from arena_install.artifacts.charts import load_stream
 from arena_install.errors import ConfigError, StepError
 from arena_install.inventory.cluster import Cluster
 from arena_install.stack.component import Component
+from arena_install.stack.graph import Catalogue, catalogue, order
 
 VALUES, OBJECTS = "values.yaml.j2", "objects.yaml.j2"
 SCHEMA = "values.schema.yaml"  # JSON schema of what users may set
@@ -71,7 +72,7 @@ def wish_of(component: Component, cluster: Cluster, digest_of: Callable[[str], s
         for group, wanted in component.node_labels.items()
         for host in cluster.group(group)
     }
-    names = {component.chart, *component.images, *([component.crds.file] if component.crds else [])}
+    names = {component.chart, *images_of(component, values), *([component.crds.file] if component.crds else [])}
     content = {
         "recipe": RECIPE,
         "release": component.release,
@@ -83,6 +84,33 @@ def wish_of(component: Component, cluster: Cluster, digest_of: Callable[[str], s
     }
     digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
     return Wish(component, values, objects, labels, digest)
+
+
+def images_of(component: Component, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """The images that a component with these values runs. Raises ConfigError for a choice that there is not."""
+    found = list(component.images)
+    for key, rows in component.choices.items():
+        if (chosen := values.get(key)) not in rows:
+            raise ConfigError(
+                f"values.{component.name}.{key}: {chosen!r} is not one of {', '.join(rows)}",
+                where="values in cluster.yaml",
+                fix=f"see {component.folder / 'README.md'}",
+            )
+        found += rows[str(chosen)]
+    return tuple(found)
+
+
+def artifacts_of(names: Iterable[str], cluster: Cluster, rows: Catalogue | None = None) -> frozenset[str]:
+    """Names in the lock that these components use in this cluster: image references, charts, files; and helm, which
+    installs them."""
+    rows = catalogue() if rows is None else rows
+    chosen = [rows[name] for name in order(names, rows)]
+    found = {"helm"} if chosen else set()
+    for row in chosen:
+        found |= {row.chart, *images_of(row, values_of(row, cluster) if row.choices else {})}
+        if row.crds:
+            found.add(row.crds.file)
+    return frozenset(found)
 
 
 def inputs_of(wish: Wish, resolved: Resolved) -> Inputs:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from arena_install.verify import prometheus
 from arena_install.verify.kube import Kube
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Facts:
     lock: bool  # whether the resolved lock is at hand
     crds: frozenset[str] = frozenset()  # names of all CustomResourceDefinitions
     images: frozenset[str] = frozenset()  # references in the resolved lock
+    prometheus: str = ""  # "namespace/name" of the Service by which arena finds one, "" if there is none
 
 
 #: What is known of a cluster whose API did not answer.
@@ -63,6 +65,7 @@ def read(kube: Kube, cluster: Cluster, resolved: Any | None) -> Facts:
         resolved is not None,
         crds,
         frozenset(resolved.images) if resolved is not None else frozenset(),
+        prometheus.service_of(kube),
     )
 
 
@@ -91,6 +94,11 @@ _CONDITIONS: dict[str, tuple[Callable[[Facts], bool], str, str]] = {
         lambda facts: bool(facts.default_storage),
         "no StorageClass is the default",
         "arena-install up --only local-path-provisioner",
+    ),
+    "component:prometheus": (
+        lambda facts: bool(facts.prometheus),
+        f"no Service has the label by which arena looks for Prometheus ({prometheus.LABEL})",
+        "arena-install up --profile full",
     ),
     "component:training-operator": (
         lambda facts: facts.pytorchjobs,

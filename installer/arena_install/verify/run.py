@@ -37,6 +37,8 @@ def suites_for(components: Iterable[str]) -> tuple[str, ...]:
         suites.add("storage")
     if names & {"mpi-operator", "jobset", "kueue", "appwrapper", "volcano"}:
         suites.add("scheduling")
+    if "prometheus" in names:
+        suites.add("observability")
     return tuple(suite for suite in SUITES if suite in suites)
 
 
@@ -45,8 +47,8 @@ def images_for(suites: Iterable[str], profile: str = "minimal") -> tuple[str, ..
     checks find missing (condition "image:..." in needs.py) and are not run."""
     wanted = set(suites)
     users = {
-        pods.BUSYBOX: {"host", "cluster", "storage", "scheduling", "security", "scale"},
-        pods.PYTORCH: {"gpu", "training"},  # what suite scale runs of it needs both
+        pods.BUSYBOX: {"host", "cluster", "storage", "scheduling", "observability", "security", "scale"},
+        pods.PYTORCH: {"gpu", "training", "observability"},  # what suite scale runs of it needs both
         pods.MPI: {"scheduling"},
         pods.TENSORFLOW: {"training"} if profile == "full" else set(),
     }

@@ -8,7 +8,7 @@ import pytest
 
 from arena_install import paths
 from arena_install.artifacts import load_lock
-from arena_install.artifacts.lock import Chart, Image, Lock
+from arena_install.artifacts.lock import Chart, Image, Lock, own_files
 from arena_install.errors import ArenaError, ConfigError
 
 #: Names that roles, components and checks spell out.
@@ -35,6 +35,10 @@ CHARTS = [
     "kueue",
     "appwrapper",
     "volcano",
+    "prometheus",
+    "kube-state-metrics",
+    "node-exporter",
+    "gpu-exporter",
 ]
 IMAGES = [
     "registry.k8s.io/kube-apiserver:v1.36.3",
@@ -62,6 +66,11 @@ IMAGES = [
     "arena-install.local/verify-tensorflow:2.21.0",
     "arena-install.local/arena-tools:1.0",
     "arena-install.local/arena-tensorboard:1.0",
+    "quay.io/prometheus/prometheus:v3.10.0",
+    "quay.io/prometheus/node-exporter:v1.12.1",
+    "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.20.0",
+    "arena-install.local/gpu-exporter:1.0",
+    "nvcr.io/nvidia/k8s/dcgm-exporter:4.2.3-4.1.3-ubuntu22.04",
 ]
 
 
@@ -142,6 +151,43 @@ def test_fields_of_charts_that_are_not_used_change_no_digest(write_lock: Callabl
     assert Lock.load(write_lock(row.format(", drop: [x]"))).digest("a") != plain
     with pytest.raises(ConfigError, match="crds_from is for charts of Go modules that have CRDs"):
         Lock.load(write_lock(row.format(", crds_from: [x]")))
+
+
+def test_build_tags_and_what_can_not_be_built_count_where_they_are_used(write_lock: Callable[[str], Path]) -> None:
+    row = """\
+  a:
+    version: v1
+    license: MIT
+    source: https://e.test
+    module: shared
+    files: {{a: {{go: e.test/a{0}}}}}
+    images: {{"e.test/b:1": {{user: "1"{1}}}}}
+"""
+
+    def digests(tags: str = "", why: str = "") -> tuple[str, str]:
+        lock = Lock.load(write_lock(row.format(tags, why)))
+        return lock.digest("a"), lock.digest("e.test/b:1")
+
+    plain = digests()
+    assert digests(", tags: []", ', unbuildable: ""') == plain
+    other = digests(", tags: [x]", ", unbuildable: it is a secret")
+    assert plain[0] != other[0] and plain[1] != other[1]
+
+
+def test_our_own_files_are_in_the_digest_and_must_be_there(
+    write_lock: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(paths, "package_dir", lambda: tmp_path / "program")
+    (tmp_path / "program" / "part").mkdir(parents=True)
+    (tmp_path / "program/part/__init__.py").touch()
+    path = write_lock("  a: {version: v1, license: MIT, source: https://e.test, files: {a: {ours: [part/*.py]}}}\n")
+    with pytest.raises(ConfigError, match="a file that the lock names is missing"):
+        Lock.load(path).digest("a")
+    (tmp_path / "program/part/main.py").write_text("one")
+    first = Lock.load(path).digest("a")
+    (tmp_path / "program/part/main.py").write_text("two")
+    assert Lock.load(path).digest("a") != first
+    assert [file.name for file in own_files(["part/*.py"])] == ["main.py"]
 
 
 def test_what_is_inside_an_image_is_in_its_digest(write_lock: Callable[[str], Path]) -> None:

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -215,6 +216,50 @@ def test_release_is_forced_and_nobody_answers(
     with pytest.raises(UnreachableError) as caught:
         resolve(lock, ["tool"], config("release"), ignore)
     assert "way: build" in caught.value.fix
+
+
+NOT_OURS = """\
+  far:
+    version: v1.0.0
+    license: MIT
+    source: https://example.test
+    images:
+      {host}/team/far:{{version}}: {{unbuildable: its library is nowhere to be had}}
+  own:
+    version: v1.0.0
+    license: MIT
+    source: https://example.test
+    files: {{own: {{ours: [events.py, verify/payloads/podresources.py]}}}}
+"""
+
+
+def test_what_can_not_be_built_is_fetched_or_refused_before_anything_is_made(
+    checkout: Path, upstream: Upstream, write_lock: Callable[[str], Path], config: Callable[..., Config],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr("arena_install.artifacts.network.TRIES", 1)
+    text = COMPONENTS.format(url=upstream.url, host=upstream.host) + NOT_OURS.format(host=upstream.host)
+    lock = Lock.load(write_lock(text))
+    image = f"{upstream.host}/team/far:v1.0.0"
+    with pytest.raises(ConfigError, match=r"far:v1\.0\.0 can't be built") as refused:
+        resolve(lock, ["tool", image], config("build"), ignore)
+    assert refused.value.why == "its library is nowhere to be had" and "auto or release" in refused.value.fix
+    with pytest.raises(UnreachableError, match="can't be fetched, and can't be built either"):
+        resolve(lock, ["tool", image], config("auto"), ignore)
+    assert builds(checkout) == 0
+    assert artifacts.missing(lock, [image], config("build")) == [image]
+    publish(upstream)
+    publish_image(upstream, "team/far", "v1.0.0")
+    assert resolve(lock, [image], config("auto"), ignore).images[image].way == "release"
+
+
+def test_our_own_files_travel_side_by_side(
+    checkout: Path, write_lock: Callable[[str], Path], config: Callable[..., Config]
+) -> None:
+    lock = Lock.load(write_lock(NOT_OURS.format(host="e.test")))
+    packed = resolve(lock, ["own"], config("build"), ignore).file("own")
+    with tarfile.open(packed) as tar:
+        assert tar.getnames() == ["events.py", "podresources.py"]
 
 
 def test_no_bundles_yet(lock: Lock, config: Callable[..., Config]) -> None:

@@ -26,7 +26,7 @@ GOOD = "pythons: ['3.13'], wheels: {tensorflow-cpu: '{version}', certifi: 2026.1
         ("pythons: ['3'], wheels: {a: 1.0.0}", "should match pattern"),
         ("wheel: a, drop: [x]", "drop and strip are for what wheels alone bring"),
         ("package: arena_cli, npm: y", "exactly one of"),
-        ("wheel: a, npm: b", "exactly one of go, pypi, wheel, npm, make, package, wheels"),
+        ("wheel: a, npm: b", "exactly one of go, pypi, wheel, npm, make, ours, package, wheels"),
     ],
 )
 def test_what_the_lock_may_not_say(write_lock: Callable[[str], Path], file: str, what: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from shelf import Shelf
+from shelf import Shelf, cluster
 
 from arena_install.errors import ConfigError
 from arena_install.stack import artifacts_of, catalogue, needed
@@ -88,7 +88,7 @@ def test_what_ships_is_a_sound_graph() -> None:
 
 
 def test_artifacts_of_names_images_charts_and_files() -> None:
-    found = artifacts_of(["nvidia-device-plugin"])
+    found = artifacts_of(["nvidia-device-plugin"], cluster())
     assert {"helm", "nvidia-device-plugin", "nvcr.io/nvidia/k8s-device-plugin:v0.19.0"} <= found
     assert {"flannel", "node-feature-discovery-crds"} <= found, "what it needs is needed too"
     assert "training-operator" not in found

@@ -10,7 +10,7 @@ import yaml
 from shelf import Shelf, cluster, config_map, crd
 
 from arena_install.errors import ConfigError, StepError
-from arena_install.stack import catalogue, wishes
+from arena_install.stack import artifacts_of, catalogue, wishes
 from arena_install.stack.images import references
 from arena_install.stack.values import SCHEMA, inputs_of, merge, values_of, wish_of
 
@@ -149,6 +149,32 @@ def test_what_we_set_ourselves_is_right_by_the_components_schema(name: str) -> N
     component = catalogue()[name]
     ours = values_of(component, cluster())
     assert values_of(component, cluster(values={name: ours})) == ours
+
+
+def test_what_is_chosen_decides_which_image_runs(shelf: Shelf) -> None:
+    row: dict[str, Any] = {
+        "images": ["e.io/always:1"],
+        "choices": {"kind": {"a": ["e.io/a:1"], "b": ["e.io/b:1"]}},
+        "values": "kind: {{ 'a' if cluster.rehearsal else 'b' }}\n",
+    }
+    shelf.add("net", **row)
+    simulated = {"driver": "simulated"}
+    assert artifacts_of(["net"], cluster(gpu=simulated), shelf.rows) == {"helm", "net", "e.io/always:1", "e.io/a:1"}
+    assert artifacts_of(["net"], cluster(), shelf.rows) == {"helm", "net", "e.io/always:1", "e.io/b:1"}
+    asked: list[str] = []
+    wish_of(shelf.rows["net"], cluster(values={"net": {"kind": "a"}}), lambda name: (asked.append(name), name)[1])
+    assert asked == ["e.io/a:1", "e.io/always:1", "net"]
+    with pytest.raises(ConfigError, match="'c' is not one of a, b"):
+        artifacts_of(["net"], cluster(values={"net": {"kind": "c"}}), shelf.rows)
+
+
+def test_real_gpus_are_watched_by_nvidias_exporter_and_simulated_ones_by_ours() -> None:
+    def image(**gpu: Any) -> set[str]:
+        found = artifacts_of(["gpu-exporter"], cluster(gpu=gpu))
+        return {name for name in found if "exporter" in name and ":" in name}
+
+    assert image(driver="simulated") == {"arena-install.local/gpu-exporter:1.0"}
+    assert image(driver="packages") == {"nvcr.io/nvidia/k8s/dcgm-exporter:4.2.3-4.1.3-ubuntu22.04"}
 
 
 def test_controllers_ask_for_little_where_gpus_are_simulated() -> None:

@@ -154,6 +154,9 @@ def quick_api(api: Any) -> tuple[Path, Answers]:
         "/api/v1/namespaces": (200, {"items": []}),
         "/apis/storage.k8s.io/v1/storageclasses": (200, {"items": []}),
         "/apis/apiextensions.k8s.io/v1/customresourcedefinitions": (200, {"items": []}),
+        "/api/v1/services": (200, {"items": []}),
+        "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings": (200, {"items": []}),
+        "/apis/rbac.authorization.k8s.io/v1/clusterroles": (200, {"items": []}),
         "/readyz": (200, "[+]ping ok\n[+]etcd ok\nreadyz check passed\n"),
         "/version": (200, {"gitVersion": "v1.36.3"}),
     }

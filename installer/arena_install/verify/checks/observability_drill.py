@@ -1,0 +1,95 @@
+"""Suite observability, the drill: a GPU under a pod reports an error, and an alert says so, with the pod's name.
+
+The error is one of a program's own making (an XID that the device plugin and the gpu suite pass over), so that nothing
+is lost but the quiet. It can be made where GPUs are simulated alone.
+"""
+
+from __future__ import annotations
+
+import time
+
+from arena_install.verify.checks.observability import interval, of, unix
+from arena_install.verify.checks.observability_gpu import LOGS, Holding, await_pod, holding
+from arena_install.verify.context import CheckFailed, Context
+from arena_install.verify.model import Outcome, passed, skipped
+from arena_install.verify.prometheus import Prometheus
+from arena_install.verify.pytorchjob import BUSY_FIX
+from arena_install.verify.registry import check
+
+_XID = "DCGM_FI_DEV_XID_ERRORS"
+_ALERT = "GpuProgramError"
+_HARMLESS = (31, 43, 13)  # a value that was there before would not be news
+_SLACK = 3.0  # seconds for the answer's way
+_HOST = ["busybox", "nsenter", "-t", "1", "-m", "gpusim", "set"]
+
+
+@check(
+    "observability.gpu-error",
+    "A GPU's error reaches an alert, with the pod that it hit",
+    proves="within two scrapes an XID is in the metrics, within two more in an alert, with the pod that held the GPU",
+    required=False,  # real GPUs can't be made to fail for it
+    needs=("observability.gpu-metrics", "observability.alerts"),
+    holds=("gpu",),
+    timeout=300,
+    writes=True,
+    default=False,
+    alone=True,
+)
+def gpu_error(ctx: Context) -> Outcome:
+    with holding(ctx, "drill") as held:
+        if held is None:
+            return skipped("no GPU is free", fix=BUSY_FIX)
+        if not ctx.session.readers.view(ctx, held.node).simulated:
+            return skipped("its GPUs are real: no error is provoked there")
+        prometheus = of(ctx)
+        await_pod(ctx, prometheus, held)
+        every = interval(prometheus.targets(), "gpu-exporter")
+        rules = max(float(group["interval"]) for group in prometheus.groups())
+        (before,) = prometheus.query(f'{_XID}{{UUID="{held.uuid}"}}')
+        xid = next(number for number in _HARMLESS if number != int(before.value))
+        gpu = before.labels["gpu"]
+        ctx.session.agents.ask(ctx, "host", held.node, [*_HOST, f"gpu={gpu}", f"xid={xid}"])
+        began = time.monotonic()
+        metric = _metric(ctx, prometheus, held, xid, began, 2 * every + _SLACK)
+        alert = _alert(ctx, prometheus, held, began, 2 * every + 2 * rules + _SLACK)
+    return passed(
+        f"{_XID} {xid} within {2 * every:g} s and {_ALERT} within {2 * every + 2 * rules:g} s, for pod {held.pod}",
+        f"GPU {gpu} of {held.node}: metric after {metric:.1f} s, alert after {alert:.1f} s",
+        data={"metric_seconds": metric, "alert_seconds": alert},
+    )
+
+
+def _metric(ctx: Context, prometheus: Prometheus, held: Holding, xid: int, began: float, within: float) -> float:
+    question = f'{_XID}{{UUID="{held.uuid}", namespace="{held.namespace}", pod="{held.pod}"}}'
+    while True:
+        seen = [sample.value for sample in prometheus.query(question)]
+        if seen == [float(xid)]:
+            return time.monotonic() - began
+        if time.monotonic() - began > within:
+            raise CheckFailed(
+                f"XID {xid} of {held.uuid} is not in the metrics after {within:.0f} s",
+                cause=f"{question} is {seen or 'not there'}",
+                fix=LOGS,
+            )
+        ctx.session.sleep(0.5, ctx.deadline)
+
+
+def _alert(ctx: Context, prometheus: Prometheus, held: Holding, began: float, within: float) -> float:
+    since = ctx.kube.now() - (time.monotonic() - began) - 1
+    while True:
+        mine = [
+            alert
+            for alert in prometheus.alerts()
+            if alert["labels"].get("alertname") == _ALERT
+            and (alert["labels"].get("UUID"), alert["labels"].get("pod")) == (held.uuid, held.pod)
+        ]
+        if any(alert["state"] == "firing" and unix(alert["activeAt"]) >= since for alert in mine):
+            ctx.save("alert.json", mine)
+            return time.monotonic() - began
+        if time.monotonic() - began > within:
+            raise CheckFailed(
+                f"no alert {_ALERT} fires for pod {held.pod} after {within:.0f} s",
+                cause=f"the XID is in the metrics; of that GPU there is {[a['state'] for a in mine] or 'no alert'}",
+                fix="kubectl -n prometheus get configmap prometheus-rules -o yaml; arena-install up mends drift",
+            )
+        ctx.session.sleep(0.5, ctx.deadline)
