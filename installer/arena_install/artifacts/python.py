@@ -40,7 +40,8 @@ def install_for(
     """Put the wheels of distributions (name -> version), and nothing that they depend on, below target, as that version
     of Python ("3.13") on linux/amd64 wants them: it need not be ours. Raises StepError."""
     uv = ["--python-version", version, "--python-platform", f"x86_64-{_PLATFORMS[0]}"]
-    pip = ["--implementation", "cp", "--python-version", version]
+    # pip chooses for that version, and then holds what it chose against its own Python unless it is told not to.
+    pip = ["--implementation", "cp", "--python-version", version, "--ignore-requires-python"]
     pip += [word for platform in _PLATFORMS for word in ("--platform", f"{platform}_x86_64")]
     wanted = [f"{name}=={one}" for name, one in wheels.items()]
     what = f"fetch {wanted[0]} and {len(wanted) - 1} more from PyPI"

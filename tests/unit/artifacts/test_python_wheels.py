@@ -78,6 +78,7 @@ def test_wheels_are_asked_for_by_exact_version_and_without_what_they_depend_on(
     assert many[-4:] == ["--only-binary", ":all:", "a==1.0", "b==2.0"] and one[-1] == "c==3.0"
     assert all("--no-deps" in argv and argv[argv.index("--target") + 1] == f"{tmp_path}/t" for argv in asked)
     assert many[many.index("--python-version") + 1] == "3.13" and "--python-version" not in one
+    assert ("--ignore-requires-python" in many) == (client == "pip3")
     platforms = {"uv": ["x86_64-manylinux_2_28"], "pip3": ["manylinux_2_28_x86_64", "manylinux2014_x86_64"]}[client]
     assert all(platform in many for platform in platforms)
 
