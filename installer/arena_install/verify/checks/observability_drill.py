@@ -58,7 +58,7 @@ def gpu_error(ctx: Context) -> Outcome:
 
 
 def choose(prometheus: Prometheus, held: Holding) -> tuple[str, int]:
-    """The GPU's number on its host, and an XID that it did not show last. Raises CheckFailed where none is published."""
+    """The GPU's number on its host, and an XID that is news there. Raises CheckFailed where none is published."""
     question = f'{_XID}{{UUID="{held.uuid}"}}'
     before = prometheus.query(question)
     if not before:
