@@ -34,8 +34,7 @@ _GPU_FIGURES = {
 _NODE_FIGURES = {
     "cpu": '1 - avg by (node) (rate(node_cpu_seconds_total{mode="idle"}[2m]))',
     "memory": "1 - max by (node) (node_memory_MemAvailable_bytes / node_memory_MemTotal_bytes)",
-    "disk": "max by (node) "
-    '(1 - node_filesystem_avail_bytes{fstype=~"ext4|xfs|btrfs|zfs"} / node_filesystem_size_bytes)',
+    "disk": '1 - min by (node) (node_filesystem_avail_bytes{fstype=~"ext.|xfs|btrfs"} / node_filesystem_size_bytes)',
 }
 _CURVES = {
     "GPUs busy": "avg(DCGM_FI_DEV_GPU_UTIL) / 100",

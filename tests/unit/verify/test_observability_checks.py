@@ -230,6 +230,13 @@ def test_an_error_that_does_not(context: Context, step: Callable[..., float], pr
     assert cause in error.value.why and error.value.fix
 
 
+def test_an_xid_that_is_news_is_chosen() -> None:
+    assert [drill.choose(Told([value], [""]), HELD) for value in (0.0, 31.0)] == [("1", 31), ("1", 43)]
+    silent: Any = SimpleNamespace(query=lambda _: [])
+    with pytest.raises(CheckFailed, match="are not published"):
+        drill.choose(silent, HELD)
+
+
 def test_the_drill_disturbs_and_waits_to_be_asked_for() -> None:
     found = load()["observability.gpu-error"]
     assert not found.default and found.alone and not found.required

@@ -148,7 +148,7 @@ def system_pods(ctx: Context) -> Outcome:
     expected = "every container of every platform pod is ready (those for GPUs: see gpu.device-plugin)"
 
     def mine() -> list[Object]:
-        return [pod for pod in platform.pods(ctx) if not platform.is_for_gpus(pod)]
+        return [pod for pod in platform.pods(ctx) if not platform.fails_with_gpus(pod)]
 
     def look() -> list[Object] | None:
         found = mine()

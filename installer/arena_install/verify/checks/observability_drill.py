@@ -45,9 +45,7 @@ def gpu_error(ctx: Context) -> Outcome:
         await_pod(ctx, prometheus, held)
         every = interval(prometheus.targets(), "gpu-exporter")
         rules = max(float(group["interval"]) for group in prometheus.groups())
-        (before,) = prometheus.query(f'{_XID}{{UUID="{held.uuid}"}}')
-        xid = next(number for number in _HARMLESS if number != int(before.value))
-        gpu = before.labels["gpu"]
+        gpu, xid = choose(prometheus, held)
         ctx.session.agents.ask(ctx, "host", held.node, [*_HOST, f"gpu={gpu}", f"xid={xid}"])
         began = time.monotonic()
         metric = _metric(ctx, prometheus, held, xid, began, 2 * every + _SLACK)
@@ -57,6 +55,19 @@ def gpu_error(ctx: Context) -> Outcome:
         f"GPU {gpu} of {held.node}: metric after {metric:.1f} s, alert after {alert:.1f} s",
         data={"metric_seconds": metric, "alert_seconds": alert},
     )
+
+
+def choose(prometheus: Prometheus, held: Holding) -> tuple[str, int]:
+    """The GPU's number on its host, and an XID that is news there. Raises CheckFailed where none is published."""
+    question = f'{_XID}{{UUID="{held.uuid}"}}'
+    before = prometheus.query(question)
+    if not before:
+        raise CheckFailed(
+            f"the XIDs of {held.uuid} are not published",
+            cause=f"{question} is not there, though other figures of this GPU are",
+            fix=f"kubectl -n gpu-exporter describe configmap gpu-exporter lists the fields; {LOGS}",
+        )
+    return before[0].labels["gpu"], next(number for number in _HARMLESS if number != int(before[0].value))
 
 
 def _metric(ctx: Context, prometheus: Prometheus, held: Holding, xid: int, began: float, within: float) -> float:

@@ -26,6 +26,11 @@ def is_for_gpus(pod: Object) -> bool:
     return any(name in pod["metadata"]["name"] for name in _FOR_GPUS)
 
 
+def fails_with_gpus(pod: Object) -> bool:
+    """Those, and the exporter: suites gpu and observability say of them what is wrong."""
+    return is_for_gpus(pod) or pod["metadata"]["name"].startswith("gpu-exporter-")
+
+
 def is_device_plugin(pod: Object) -> bool:
     return is_for_gpus(pod) and "gpu-feature-discovery" not in pod["metadata"]["name"]
 
