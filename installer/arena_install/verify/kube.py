@@ -19,6 +19,7 @@ from arena_install.errors import ArenaError, ConfigError, StepError, Unreachable
 Object = dict[str, Any]
 
 _TIMEOUT = (5.0, 30.0)  # seconds to connect, and between two bytes
+_JSON, _MERGE = "application/json", "application/merge-patch+json"
 _PATIENCE = 10.0  # seconds for which a read is repeated while the API restarts
 
 
@@ -127,6 +128,10 @@ class Kube:
     def create(self, path: str, body: Object, **query: Any) -> Object:
         return cast(Object, json.loads(self._request("POST", path, query, body)))
 
+    def patch(self, path: str, body: Object) -> Object:
+        """Lay `body` over an object (a merge patch, RFC 7386): None takes a field away."""
+        return cast(Object, json.loads(self._request("PATCH", path, {}, body, content=_MERGE)))
+
     def delete(self, path: str, *, grace: int | None = None) -> None:
         """Ask for an object's removal; one that is gone already is fine."""
         body: Object = {"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background"}
@@ -178,16 +183,23 @@ class Kube:
         path: str,
         query: dict[str, Any],
         body: Object | None = None,
-        accept: str = "application/json",
+        accept: str = _JSON,
         despite: tuple[int, ...] = (),
+        content: str = _JSON,
     ) -> bytes:
-        status, content = self._exchange(method, path, query, body, accept)
+        status, answer = self._exchange(method, path, query, body, accept, content)
         if status >= 400 and status not in despite:
-            raise self._refused(method, path, status, content)
-        return content
+            raise self._refused(method, path, status, answer)
+        return answer
 
     def _exchange(
-        self, method: str, path: str, query: dict[str, Any], body: Object | None, accept: str
+        self,
+        method: str,
+        path: str,
+        query: dict[str, Any],
+        body: Object | None,
+        accept: str,
+        content_type: str = _JSON,
     ) -> tuple[int, bytes]:
         """(HTTP status, content), whatever the status."""
         import urllib3
@@ -199,7 +211,7 @@ class Kube:
         while True:
             headers = {"Accept": accept, "User-Agent": "arena-install", **self.credentials()}
             if body is not None:
-                headers["Content-Type"] = "application/json"
+                headers["Content-Type"] = content_type
             try:
                 response: Any = self._client.call_api(
                     method, url, header_params=headers, body=body, _request_timeout=_TIMEOUT

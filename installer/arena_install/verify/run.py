@@ -100,6 +100,7 @@ def run(
             try:
                 if facts is not needs.UNKNOWN and not read_only:
                     session.workspaces.sweep()
+                    session.cordons.sweep()
                 runner.run()
                 runner.leave_out(left, "left out: it creates something in the cluster, and this run is read-only")
             except KeyboardInterrupt:
@@ -154,9 +155,14 @@ def _as_wanted(check: Check, suites: Sequence[str], facts: needs.Facts) -> Check
 
 
 def _clean_up(session: Session, emit: Emit) -> list[str]:
-    """Remove the run's namespaces, once more if it is interrupted; gives what could not be done."""
+    """Let nodes take pods again and remove the run's namespaces, also if it is interrupted once more; gives what could
+    not be done."""
+    try:
+        left = session.cordons.close()
+    except KeyboardInterrupt:
+        left = session.cordons.close()
     if not session.workspaces.made:
-        return []
+        return left
     with step(emit, "verify/cleanup", "removing " + ", ".join(session.workspaces.made)) as handle:
         session.cancelled.set()
         try:
@@ -166,7 +172,7 @@ def _clean_up(session: Session, emit: Emit) -> list[str]:
             problems = [f"cleaning up was interrupted; kubectl delete namespace {' '.join(session.workspaces.made)}"]
         if problems:
             handle.end("failed", problems[0])
-    return problems
+    return left + problems
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from arena_install.events import Emit
+from arena_install.verify.cordons import Cordons
 from arena_install.verify.kube import Kube, Object
 from arena_install.verify.needs import Facts
 from arena_install.verify.workspace import Workspaces
@@ -49,6 +50,7 @@ class Session:
         self.only = frozenset(only) if only is not None else None
         self.cancelled = threading.Event()
         self.workspaces = Workspaces(kube, id)
+        self.cordons = Cordons(kube, id)
         self.readers: Readers = Readers(self)
         self.agents: Agents = Agents(self)
         self.hosts: Hosts = Hosts(self)

@@ -15,6 +15,7 @@ from arena_install.verify.checks import scheduling_gang as gang
 from arena_install.verify.checks import scheduling_mpi as mpi
 from arena_install.verify.checks import scheduling_queue as queue
 from arena_install.verify.checks import scheduling_wrapped as wrapped
+from arena_install.verify.checks import volcano
 from arena_install.verify.needs import Facts, unmet
 from arena_install.verify.registry import load
 from arena_install.verify.watch import Change
@@ -74,9 +75,9 @@ def life(name: str, job: str) -> list[Change]:
 
 def test_a_pod_that_was_bound_for_a_moment_is_seen() -> None:
     seen = [change("ADDED", "a-0", "a"), *life("a-1", "a"), change("DELETED", "a-0", "a"), *life("b-0", "b")]
-    assert gang.bound(seen, "a") == ["a-1"]
-    assert gang.bound(seen, "b") == ["b-0"]
-    assert "a-1 Running w1" in gang.story(seen)
+    assert list(volcano.bound(seen, "a")) == ["a-1"]
+    assert volcano.bound(seen, "b") == {"b-0": "w1"}
+    assert "a-1 Running w1" in volcano.story(seen)
 
 
 def test_rivals_one_after_the_other() -> None:

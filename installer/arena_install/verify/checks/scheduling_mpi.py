@@ -7,6 +7,7 @@ says where it is, and that must be a worker.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from arena_install.verify import pods
@@ -18,7 +19,7 @@ from arena_install.verify.needs import CONTROL_PLANE
 from arena_install.verify.records import records
 from arena_install.verify.registry import check
 
-_GROUP = "kubeflow.org/v2beta1"
+GROUP = "kubeflow.org/v2beta1"
 _NAME = "allreduce"
 _WORKERS, _SLOTS = 2, 2
 _LAUNCHER = "training.kubeflow.org/job-role"
@@ -40,8 +41,8 @@ _MPIRUN = (
 def mpi(ctx: Context) -> Outcome:
     namespace = ctx.session.workspaces.get("restricted")
     payload = ctx.session.workspaces.payload(namespace)
-    jobs.submit(ctx, "mpijobs", _GROUP, _manifest(ctx, payload))
-    jobs.finish(ctx, "mpijobs", _GROUP, _NAME, ended=ended, controller="mpi-operator/mpi-operator")
+    jobs.submit(ctx, "mpijobs", GROUP, manifest(ctx, _NAME, ["python3", "/payload/allreduce.py"], payload=payload))
+    jobs.finish(ctx, "mpijobs", GROUP, _NAME, ended=ended, controller="mpi-operator/mpi-operator")
     there = pods.found(ctx, namespace)
     launchers = [pod["metadata"]["name"] for pod in there if pod["metadata"]["labels"].get(_LAUNCHER) == "launcher"]
     nodes = {
@@ -51,7 +52,7 @@ def mpi(ctx: Context) -> Outcome:
     }
     ranks = [record for name in launchers for record in records(ctx.kube.logs(namespace, name), "rank")]
     ctx.save("ranks.json", ranks)
-    jobs.remove(ctx, "mpijobs", _GROUP, _NAME)
+    jobs.remove(ctx, "mpijobs", GROUP, _NAME)
     spread = min(_WORKERS, sum(_takes_jobs(node) for node in ctx.session.nodes()))
     return judged(ranks, nodes, spread)
 
@@ -92,8 +93,9 @@ def _takes_jobs(node: Object) -> bool:
     return CONTROL_PLANE not in (node["metadata"].get("labels") or {}) or not node["spec"].get("taints")
 
 
-def _manifest(ctx: Context, payload: str) -> Object:
-    launcher = jobs.template(ctx, "launcher", pods.MPI, [*_MPIRUN, "python3", "/payload/allreduce.py"], payload=payload)
+def manifest(ctx: Context, name: str, command: Sequence[str], *, payload: str = "", retries: int = 0) -> Object:
+    """An MPIJob whose ranks run this. payload: ConfigMap that is mounted at /payload. retries: of the launcher."""
+    launcher = jobs.template(ctx, "launcher", pods.MPI, [*_MPIRUN, *command], payload=payload)
     worker = jobs.template(
         ctx, "worker", pods.MPI, ["/usr/sbin/sshd", "-D", "-e", "-f", "/home/mpi/sshd_config"], payload=payload
     )
@@ -110,14 +112,14 @@ def _manifest(ctx: Context, payload: str) -> Object:
     for part in (launcher, worker):
         part["spec"].pop("restartPolicy")
     return {
-        "apiVersion": _GROUP,
+        "apiVersion": GROUP,
         "kind": "MPIJob",
-        "metadata": {"name": _NAME, "labels": pods.own_labels(ctx)},
+        "metadata": {"name": name, "labels": pods.own_labels(ctx)},
         "spec": {
             "slotsPerWorker": _SLOTS,
             "sshAuthMountPath": "/home/mpi/.ssh",
             "launcherCreationPolicy": "WaitForWorkersReady",
-            "runPolicy": {"cleanPodPolicy": "None", "backoffLimit": 0},
+            "runPolicy": {"cleanPodPolicy": "None", "backoffLimit": retries},
             "mpiReplicaSpecs": {
                 "Launcher": {"replicas": 1, "restartPolicy": "Never", "template": launcher},
                 "Worker": {"replicas": _WORKERS, "restartPolicy": "Never", "template": worker},
