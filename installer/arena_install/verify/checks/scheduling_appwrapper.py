@@ -96,16 +96,21 @@ def rights(ctx: Context) -> Outcome:
         "secret": ([_job(ctx, "rights", ["true"]), secret], "not authorized to create secrets"),
         "elsewhere": ([elsewhere], "cannot create objects in other namespaces"),
     }
+    what = {"secret": "a Secret, which its submitter may not make", "elsewhere": "a job for another namespace"}
     said: dict[str, str] = {}
     for name, (components, _) in tries.items():
         try:
             _create(ctx, f"rights-{name}", components, {})
-            said[name] = "it was taken"
+            said[name] = "taken"
             ctx.kube.delete(namespaced("appwrappers", namespace, f"rights-{name}", group=_GROUP))
         except ApiError as error:
             said[name] = error.why
     ctx.save("answers.json", said)
-    wrong = [f"{name}: {said[name]}" for name, (_, words) in tries.items() if words not in said[name]]
+    wrong = [
+        f"an AppWrapper with {what[name]}: {said[name]}"
+        for name, (_, words) in tries.items()
+        if words not in said[name]
+    ]
     expected = "both are refused, with the reason"
     if wrong:
         return failed(

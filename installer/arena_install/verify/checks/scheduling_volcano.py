@@ -155,6 +155,8 @@ def unfair(parts: Parts, left: int, most: int) -> list[str]:
 
 def _parts(ctx: Context) -> Parts | Outcome:
     """How to split the GPUs, or why not to."""
+    if "proportion" not in (volcano.configuration(ctx) or "proportion"):
+        return skipped("the scheduler was configured without the plugin proportion, by which queues have weights")
     offered, free = volcano.offered(ctx), volcano.free(ctx)
     if held := sum(offered.values()) - sum(free.values()):
         return skipped(f"{held} GPUs are in use: shares of all of them can't be seen", fix=BUSY_FIX)

@@ -142,6 +142,12 @@ def evicted(ctx: Context, why: str) -> list[str]:
     return sorted({str(row["involvedObject"]["name"]) for row in events if why in str(row.get("message"))})
 
 
+def configuration(ctx: Context) -> str:
+    """The scheduler's, as a text; "" where it has none of its own."""
+    found = ctx.kube.find(namespaced("configmaps", "volcano-system", "volcano-scheduler-configmap"))
+    return str(((found or {}).get("data") or {}).get("volcano-scheduler.conf", ""))
+
+
 # ---- what belongs to no namespace -----------------------------------------------------------------------------------
 
 
