@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from arena_install.errors import StepError
+from arena_install.errors import StepError, UnreachableError
 from arena_install.verify.checks import controllers, fleet
 from arena_install.verify.checks import scheduling_drills as drills
 from arena_install.verify.checks import scheduling_nodes as nodes
@@ -250,3 +250,50 @@ def test_a_controller_that_does_not(context: Context, monkeypatch: pytest.Monkey
     api(context, [[]])
     with pytest.raises(CheckFailed, match="has no pod"):
         controllers.kill(context, [controllers.KUEUE])
+
+
+@pytest.mark.parametrize(
+    ("active", "lost", "words"),
+    [
+        ({"containerd.service": "b", "kubelet.service": "b"}, True, ""),  # the connection goes with the services
+        ({"containerd.service": "b", "kubelet.service": ""}, False, "kubelet.service is not active again"),
+        ({"containerd.service": "a", "kubelet.service": "b"}, False, "containerd.service is not active again"),
+    ],
+)
+def test_services_that_restart_under_running_jobs(
+    session: Session, monkeypatch: pytest.MonkeyPatch, active: dict[str, str], lost: bool, words: str
+) -> None:
+    shown = [dict.fromkeys(nodes._UNITS, "a"), active]
+
+    def ask(ctx: Context, kind: str, at: str, command: list[str], *, seconds: float) -> str:
+        if "restart" in command and lost:
+            raise UnreachableError("the Kubernetes API does not answer", why="Connection to remote host was lost.")
+        return ""
+
+    class Fleet:
+        def __enter__(self) -> Any:
+            there = {kind.name: [kind.job] for kind in KINDS}
+            fates = {kind.name: Fate("done", 40.0) for kind in KINDS}
+            return SimpleNamespace(
+                start=lambda *_: None, on=lambda _: there, strike=lambda: None, fates=lambda _: fates,
+                changes=list, broken=[],
+            )  # fmt: skip
+
+        def __exit__(self, *_: object) -> None: ...
+
+    agents: Any = SimpleNamespace(ask=ask, start=lambda *_: {})
+    monkeypatch.setattr(session, "agents", agents)
+    monkeypatch.setattr(session, "nodes", lambda: [node("w1")])
+    monkeypatch.setattr(session, "sleep", lambda *_: None)
+    monkeypatch.setattr(nodes, "fleet", lambda _: Fleet())
+    monkeypatch.setattr(nodes, "_units", lambda *_: shown.pop(0) if len(shown) > 1 else shown[0])
+    monkeypatch.setattr(nodes, "_new_pod", lambda *_: None)
+    monkeypatch.setattr(nodes, "_BACK_WITHIN", 0.1)
+    check = load()["scheduling.drill-restart"]
+    if words:
+        with pytest.raises(CheckFailed) as error:
+            check.run(Context(session, check))
+        assert error.value.why == words
+    else:
+        outcome = check.run(Context(session, check))
+        assert outcome.status == "pass" and "the same pods" in outcome.observed
