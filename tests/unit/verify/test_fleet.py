@@ -256,8 +256,8 @@ def test_a_controller_that_does_not(context: Context, monkeypatch: pytest.Monkey
     ("active", "lost", "words"),
     [
         ({"containerd.service": "b", "kubelet.service": "b"}, True, ""),  # the connection goes with the services
-        ({"containerd.service": "b", "kubelet.service": ""}, False, "kubelet.service is not active again"),
-        ({"containerd.service": "a", "kubelet.service": "b"}, False, "containerd.service is not active again"),
+        ({"containerd.service": "b", "kubelet.service": ""}, False, "not active again: kubelet.service"),
+        ({"containerd.service": "a", "kubelet.service": "b"}, False, "not active again: containerd.service"),
     ],
 )
 def test_services_that_restart_under_running_jobs(

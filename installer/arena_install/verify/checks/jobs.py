@@ -5,16 +5,19 @@ Jobs of custom kinds are plain objects here; their pods carry this check's label
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from arena_install.errors import TimedOutError
+from arena_install.errors import ArenaError, TimedOutError
 from arena_install.verify import pods
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import ApiError, Object, namespaced
+from arena_install.verify.workspace import CHECK_LABEL
 
 #: Seconds until a controller has made the pods of a job that it may start.
 PODS_WITHIN = 60.0
+_CLEARED_WITHIN = 30.0
 
 
 def template(
@@ -124,6 +127,23 @@ def _last_words(ctx: Context, namespace: str) -> str:
             lines = ctx.kube.logs(namespace, pod["metadata"]["name"]).strip().splitlines()
             return f"{pod['metadata']['name']}: {lines[-1] if lines else 'ended without a word'}"
     return ""
+
+
+@contextlib.contextmanager
+def cleared(ctx: Context, kind: str, group: str) -> Iterator[None]:
+    """At the end, however it ends, none of this check's jobs is left to hold what others need; what takes long to go is
+    left to the end of the run."""
+    try:
+        yield
+    finally:
+        namespace = ctx.session.workspaces.get("restricted")
+        with contextlib.suppress(ArenaError):
+            selector = f"{CHECK_LABEL}={ctx.label}"
+            for one in ctx.kube.items(namespaced(kind, namespace, group=group), labelSelector=selector):
+                ctx.kube.delete(namespaced(kind, namespace, one["metadata"]["name"], group=group))
+            until = time.monotonic() + _CLEARED_WITHIN
+            while pods.found(ctx, namespace) and time.monotonic() < until:
+                time.sleep(0.5)
 
 
 def remove(ctx: Context, kind: str, group: str, *names: str) -> None:

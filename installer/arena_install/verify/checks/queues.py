@@ -86,6 +86,11 @@ def priorities(ctx: Context, values: Mapping[str, int]) -> Iterator[dict[str, st
         yield names
 
 
+def cleared(ctx: Context) -> contextlib.AbstractContextManager[None]:
+    """Within it Jobs may be left: they go at its end, so that a ClusterQueue can."""
+    return jobs.cleared(ctx, "jobs", JOBS)
+
+
 def local_name(ctx: Context, part: str = "") -> str:
     """Checks run side by side in one namespace, each with queues of its own."""
     whole = f"{NAME}-{ctx.check.id.partition('.')[2]}"

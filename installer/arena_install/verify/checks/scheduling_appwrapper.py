@@ -43,7 +43,11 @@ def retries(ctx: Context) -> Outcome:
     periods = {"retryLimit": f"{_RETRIES}", "failureGracePeriodDuration": f"{_GRACE}s"}
     periods |= {"retryPausePeriodDuration": f"{_PAUSE}s"}
     inner = namespaced("jobs", namespace, group=_JOBS)
-    with watching(ctx.kube, path) as seen, watching(ctx.kube, inner, labelSelector=_LABEL) as made:
+    with (
+        jobs.cleared(ctx, "appwrappers", _GROUP),
+        watching(ctx.kube, path) as seen,
+        watching(ctx.kube, inner, labelSelector=_LABEL) as made,
+    ):
         _submit(ctx, "goes", [_job(ctx, "goes-a", ["sleep", "600"]), _job(ctx, "goes-b", ["sleep", "600"])])
         _submit(ctx, "ends", [_job(ctx, "ends", ["sleep", "1"])], {"successTTLDuration": f"{_TTL}s"})
         _submit(ctx, "fails", [_job(ctx, "fails", ["sh", "-c", "exit 3"])], periods)

@@ -84,6 +84,7 @@ def kueue_restart(ctx: Context) -> Outcome:
     selector = f"{CHECK_LABEL}={ctx.label}"
     with (
         queues.queue(ctx, {"cpu": f"{_ROOM * _CPU}m", "memory": "4Gi"}),
+        queues.cleared(ctx),
         queues.watching_workloads(ctx) as seen,
         watching(ctx.kube, namespaced("pods", namespace), labelSelector=selector) as there,
     ):

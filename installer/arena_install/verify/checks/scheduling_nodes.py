@@ -225,9 +225,10 @@ def _await_units(ctx: Context, node: str, before: Mapping[str, str]) -> dict[str
     try:
         return ctx.wait(look, "containerd and kubelet to be back", seconds=_BACK_WITHIN, every=1.0)
     except TimedOutError as error:
-        away = [unit for unit in _UNITS if last.get(unit) in ("", before[unit], None)]
+        away = [unit for unit in _UNITS if last.get(unit) in ("", before[unit])]
+        known = f"not active again: {' and '.join(away)}"
         raise CheckFailed(
-            error.what, cause=f"{' and '.join(away)} is not active again",
+            error.what, cause=known if last else f"nothing answers on {node}: the way there leads through both",
             fix=f"on host {node}: systemctl status containerd kubelet; journalctl -u kubelet -u containerd -n 50",
         ) from error  # fmt: skip
 

@@ -37,7 +37,7 @@ def cohort(ctx: Context) -> Outcome:
         "owner": queues.Share(quota, {"reclaimWithinCohort": "Any"}),
         "borrower": queues.Share(quota),
     }
-    with queues.cohort(ctx, shares), queues.watching_workloads(ctx) as seen:
+    with queues.cohort(ctx, shares), queues.cleared(ctx), queues.watching_workloads(ctx) as seen:
         borrower = queues.job(ctx, "borrows", count=_SHARE + 1, cpu=_CPU, command=_SLEEP, part="borrower")
         owner = queues.job(ctx, "reclaims", count=_SHARE, cpu=_CPU, command=_SLEEP, part="owner")
         jobs.submit(ctx, "jobs", queues.JOBS, borrower)
@@ -63,6 +63,7 @@ def preemption(ctx: Context) -> Outcome:
     with (
         queues.priorities(ctx, {"low": 10, "high": 1000}) as classes,
         queues.queue(ctx, quota, {"withinClusterQueue": "LowerPriority"}),
+        queues.cleared(ctx),
         queues.watching_workloads(ctx) as seen,
     ):
         low = queues.job(ctx, "patient", count=_SHARE, cpu=_CPU, command=_SLEEP, priority=classes["low"])

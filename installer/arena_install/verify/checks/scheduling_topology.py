@@ -50,14 +50,14 @@ def topology(ctx: Context) -> Outcome:
     if isinstance(pair, Outcome):
         return pair
     size = pair.far_gpus
-    with _hypernodes(ctx, pair), volcano.watching_pods(ctx) as seen:
+    with _hypernodes(ctx, pair), volcano.cleared(ctx), volcano.watching_pods(ctx) as seen:
         # One GPU is left on the near node: a scheduler that packs puts the first pod there, and the rest finds no room.
         blocker = _blocker(ctx, pair)
         try:
             volcano.submit(ctx, volcano.manifest(ctx, "together", size, ["sleep", "1"], tier=1))
             volcano.complete(ctx, "together")
             volcano.submit(ctx, volcano.manifest(ctx, "too-wide", size + 1, ["sleep", "1"], tier=1))
-            said = volcano.unschedulable(ctx, "too-wide", size + 1)
+            said = volcano.unschedulable(ctx, "too-wide", size + 1, seen)
             ctx.session.sleep(_HOLD, ctx.deadline)
             volcano.remove_some(ctx, "together", "too-wide")
             volcano.submit(ctx, volcano.manifest(ctx, "apart", size + 1, ["sleep", "1"], tier=2))
@@ -98,7 +98,7 @@ def partitions(ctx: Context) -> Outcome:
         return pair
     size = min(pair.near_gpus, pair.far_gpus) // 2 + 1  # two of them do not fit on one node
     size = min(size, pair.near_gpus, pair.far_gpus)
-    with _hypernodes(ctx, pair), volcano.watching_pods(ctx) as seen:
+    with _hypernodes(ctx, pair), volcano.cleared(ctx), volcano.watching_pods(ctx) as seen:
         volcano.submit(ctx, volcano.manifest(ctx, "parted", 2 * size, ["sleep", "1"], tier=2, partitions=2))
         volcano.complete(ctx, "parted")
         pods.capture(ctx, ctx.session.workspaces.get("restricted"))

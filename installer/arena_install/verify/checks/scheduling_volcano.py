@@ -55,7 +55,7 @@ def queues(ctx: Context) -> Outcome:
         return parts
     deserved, count = int(parts.large), parts.count
     claims = [f"claim-{number}" for number in range(deserved + 1)]
-    with volcano.queues(ctx, _WEIGHTS) as names, volcano.watching_pods(ctx) as seen:
+    with volcano.queues(ctx, _WEIGHTS) as names, volcano.cleared(ctx), volcano.watching_pods(ctx) as seen:
         loan = volcano.manifest(ctx, "loan", count, _SLEEP, least=1, gpus=parts.gpus, queue=names["small"])
         volcano.submit(ctx, loan)
         _holding(ctx, seen, ["loan"], count, "an idle queue's GPUs to be lent")
@@ -107,6 +107,7 @@ def preemption(ctx: Context) -> Outcome:
     with (
         volcano.priorities(ctx, {"low": 10, "high": 1000}) as classes,
         volcano.queues(ctx, {"one": 1}) as names,
+        volcano.cleared(ctx),
         volcano.watching_pods(ctx) as seen,
     ):
         low = volcano.manifest(

@@ -80,6 +80,11 @@ def remove_some(ctx: Context, *names: str) -> None:
         ctx.kube.delete(namespaced("jobs", namespace, name, group=GROUP))
 
 
+def cleared(ctx: Context) -> contextlib.AbstractContextManager[None]:
+    """Within it jobs may be left: they go at its end, with what they hold."""
+    return jobs.cleared(ctx, "jobs", GROUP)
+
+
 def phase(state: Object) -> str:
     return str(((state.get("status") or {}).get("state") or {}).get("phase") or "Pending")
 
@@ -111,15 +116,18 @@ def complete(ctx: Context, *names: str) -> None:
         raise CheckFailed(error.what, cause=cause, fix=DOWN) from error
 
 
-def unschedulable(ctx: Context, name: str, tried: int = 0) -> str:
+def unschedulable(ctx: Context, name: str, tried: int = 0, seen: Watch | None = None) -> str:
     """Wait until the scheduler has looked at the job and found no room; gives its words. tried: for how many pods it
-    must have looked, 0 where the job may be turned away before its pods are made.
+    must have looked, 0 where the job may be turned away before its pods are made. seen: a watch in which the job may be
+    found to have started, against what is expected.
 
     It puts them into an event about the job's PodGroup, and into a condition only once its pods are made.
     """
     namespace = ctx.session.workspaces.get("restricted")
 
     def look() -> str | None:
+        if seen and bound(list(seen.changes), name):
+            return "it was started"
         events = ctx.kube.items(
             namespaced("events", namespace), fieldSelector="reason=Unschedulable,involvedObject.kind=PodGroup"
         )
