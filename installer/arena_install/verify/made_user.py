@@ -6,13 +6,14 @@ check is done, else when the run ends, else, after a killed run, with the next o
 
 from __future__ import annotations
 
+import contextlib
 from functools import partial
 from pathlib import Path
 
 from arena_install import users
 from arena_install.stack.api import Api
 from arena_install.users import Added, Shared, Wish
-from arena_install.verify.kube import Kube, segment
+from arena_install.verify.kube import ApiError, Kube, segment
 from arena_install.verify.session import Session
 from arena_install.verify.workspace import RUN_LABEL, expired
 
@@ -51,11 +52,12 @@ def remove(session: Session) -> None:
 
 def sweep(kube: Kube) -> None:
     """What killed runs left; their namespaces go by themselves, as all of a run's do."""
-    left = kube.items(_BINDINGS, labelSelector=f"{RUN_LABEL},{users.USER_LABEL}")
-    for row in filter(expired, left):
-        _remove(kube, row["metadata"]["labels"][users.USER_LABEL])
-    for row in filter(expired, kube.items(_ROLES, labelSelector=RUN_LABEL)):
-        kube.delete(f"{_ROLES}/{segment(row['metadata']['name'])}")
+    with contextlib.suppress(ApiError):  # who may not list bindings has made no user either
+        left = kube.items(_BINDINGS, labelSelector=f"{RUN_LABEL},{users.USER_LABEL}")
+        for row in filter(expired, left):
+            _remove(kube, row["metadata"]["labels"][users.USER_LABEL])
+        for row in filter(expired, kube.items(_ROLES, labelSelector=RUN_LABEL)):
+            kube.delete(f"{_ROLES}/{segment(row['metadata']['name'])}")
 
 
 def _shared(name: str) -> Shared:
