@@ -85,7 +85,7 @@ _NAMES = ("goes", "ends", "fails")
 @check(
     "scheduling.appwrapper-rights",
     "An AppWrapper makes for nobody what they may not make",
-    proves="an AppWrapper with a Secret in it, or a job for another namespace, is refused to who may not make that",
+    proves="an AppWrapper with a ResourceQuota in it, or a job for another namespace, is refused to who may not make that",
     severity="critical",
     needs=("cluster.pods", "component:appwrapper"),
     timeout=60,
@@ -93,14 +93,14 @@ _NAMES = ("goes", "ends", "fails")
 )
 def rights(ctx: Context) -> Outcome:
     namespace = ctx.session.workspaces.get("restricted")
-    secret: Object = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "smuggled"}}
+    quota: Object = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "smuggled"}, "spec": {}}
     elsewhere = _job(ctx, "elsewhere", ["true"])
     elsewhere["metadata"]["namespace"] = "default"
     tries = {
-        "secret": ([_job(ctx, "rights", ["true"]), secret], "not authorized to create secrets"),
+        "quota": ([_job(ctx, "rights", ["true"]), quota], "not authorized to create resourcequotas"),
         "elsewhere": ([elsewhere], "cannot create objects in other namespaces"),
     }
-    what = {"secret": "a Secret, which its submitter may not make", "elsewhere": "a job for another namespace"}
+    what = {"quota": "a ResourceQuota, which its submitter may not make", "elsewhere": "a job for another namespace"}
     said: dict[str, str] = {}
     for name, (components, _) in tries.items():
         try:
