@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 
-from arena_install import paths
+from arena_install import paths, users
 
 PROGRAMS = Path(sys.executable).parent
 PYTORCH = "arena-install.local/verify-pytorch:2.6.0"
@@ -28,29 +28,9 @@ MPI = "arena-install.local/verify-mpi:5.0.7"
 BUSYBOX = "docker.io/library/busybox:1.37.0"
 TOOLS = "arena-install.local/arena-tools:1.0"
 
-_OWN = ["create", "get", "list", "watch", "patch", "delete"]
-#: What docs/arena.md says that a user needs.
-_RULES: list[dict[str, list[str]]] = [
-    {"apiGroups": ["kubeflow.org"], "resources": ["pytorchjobs", "tfjobs", "mpijobs"], "verbs": _OWN},
-    {"apiGroups": ["batch.volcano.sh"], "resources": ["jobs"], "verbs": _OWN},
-    {"apiGroups": ["scheduling.volcano.sh"], "resources": ["podgroups"], "verbs": _OWN},
-    {"apiGroups": ["workload.codeflare.dev"], "resources": ["appwrappers"], "verbs": _OWN},
-    {"apiGroups": ["batch"], "resources": ["jobs", "cronjobs"], "verbs": _OWN},
-    {"apiGroups": ["apps"], "resources": ["deployments"], "verbs": _OWN},
-    {"apiGroups": [""], "resources": ["configmaps", "services", "persistentvolumeclaims"], "verbs": _OWN},
-    {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["pods/log", "events"], "verbs": ["get", "list", "watch"]},
-    {"apiGroups": [""], "resources": ["pods/exec"], "verbs": ["create", "get"]},
-    {"apiGroups": [""], "resources": ["secrets", "serviceaccounts"], "verbs": ["create", "get", "delete"]},
-    {
-        "apiGroups": ["rbac.authorization.k8s.io"],
-        "resources": ["roles", "rolebindings"],
-        "verbs": ["create", "get", "delete"],
-    },
-    {"apiGroups": [""], "resources": ["resourcequotas"], "verbs": ["get", "list"]},
-    {"apiGroups": ["kueue.x-k8s.io"], "resources": ["localqueues", "workloads"], "verbs": ["get", "list"]},
-]
-_NODES = [{"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list"]}]
+#: What `arena-install user add` gives.
+_RULES = users.rules()
+_NODES = users.rules(users.CLUSTER_RULES)
 
 
 @dataclass(frozen=True)
