@@ -24,9 +24,13 @@ _HOST = "kubernetes.io/hostname"
 _TORCH, _JOBSET = "kubeflow.org/v1", "jobset.x-k8s.io/v1alpha2"
 _WRAPPER = "workload.codeflare.dev/v1beta2"
 _ANNOTATION = "workload.codeflare.dev.appwrapper/"
-#: What the checks that need all of it declare.
-NEEDS = tuple(
-    f"component:{name}" for name in ("training-operator", "mpi-operator", "jobset", "volcano", "kueue", "appwrapper")
+#: What drills with such jobs need: that each kind works by itself.
+NEEDS = (
+    *(f"scheduling.{name}" for name in ("mpi", "jobset", "wrapped-pytorchjob", "wrapped-volcano-job")),
+    *(
+        f"component:{name}"
+        for name in ("training-operator", "mpi-operator", "jobset", "volcano", "kueue", "appwrapper")
+    ),
 )
 
 

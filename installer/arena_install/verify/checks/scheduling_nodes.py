@@ -31,7 +31,7 @@ _SYSTEMCTL = ["busybox", "nsenter", "-t", "1", "-m", "systemctl"]
     "Jobs get over a node that is drained",
     proves="jobs of five kinds whose pods are evicted from a cordoned node recover by their policies, and all succeed",
     required=False,  # where there is but one node for them
-    needs=("cluster.dns", "cluster.network", *NEEDS),
+    needs=NEEDS,
     timeout=330,
     writes=True,
     default=False,
@@ -74,7 +74,7 @@ def drain(ctx: Context) -> Outcome:
     "Jobs go on while containerd and kubelet restart",
     proves="pods of jobs of five kinds run on while both services of their node restart, and it takes new pods soon",
     required=False,  # where services are not systemd's
-    needs=("cluster.dns", "cluster.network", *NEEDS),
+    needs=NEEDS,
     timeout=300,
     writes=True,
     default=False,

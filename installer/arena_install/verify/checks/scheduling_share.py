@@ -27,7 +27,7 @@ _RECLAIMED = ("InCohortReclamation", "InCohortFairSharing")
     "scheduling.cohort",
     "A queue borrows, and its owner gets the quota back",
     proves="a job borrows a cohort's unused quota, is evicted when the owner needs it, and runs again after that",
-    needs=("cluster.pods", "component:kueue"),
+    needs=("scheduling.quota", "component:kueue"),
     timeout=240,
     writes=True,
 )
@@ -54,7 +54,7 @@ def cohort(ctx: Context) -> Outcome:
     "scheduling.preemption",
     "A job of higher priority goes first",
     proves="by WorkloadPriorityClass, an urgent job gets a lesser one's quota; that is evicted, and runs again later",
-    needs=("cluster.pods", "component:kueue"),
+    needs=("scheduling.quota", "component:kueue"),
     timeout=240,
     writes=True,
 )

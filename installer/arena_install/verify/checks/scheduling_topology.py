@@ -40,7 +40,7 @@ class Pair:
     "A job that must stay together does, or waits",
     proves="within tier 1 (mode hard), all pods land on one HyperNode, and a job too large for one never has a pod",
     required=False,  # where there are no two idle GPU nodes, or HyperNodes of the cluster's own
-    needs=("gpu.device-plugin", "component:volcano"),
+    needs=("scheduling.gang", "component:volcano"),
     holds=("gpu",),
     timeout=240,
     writes=True,
@@ -87,7 +87,7 @@ def topology(ctx: Context) -> Outcome:
     "Each partition of a job stays together",
     proves="by partitionPolicy, a task's pods are split in two groups, and each lands on one HyperNode as a whole",
     required=False,  # as above
-    needs=("gpu.device-plugin", "component:volcano"),
+    needs=("scheduling.gang", "component:volcano"),
     holds=("gpu",),
     timeout=180,
     writes=True,

@@ -44,7 +44,7 @@ class Parts:
     "Queues get their shares, and take them back",
     proves="a queue that has all GPUs on loan gives another its share by weight (reclaim), no more, and gets it back",
     required=False,  # where somebody holds GPUs, shares of all of them can't be seen
-    needs=("gpu.device-plugin", "component:volcano"),
+    needs=("scheduling.gang", "component:volcano"),
     holds=("gpu",),
     timeout=240,
     writes=True,
@@ -94,7 +94,7 @@ def queues(ctx: Context) -> Outcome:
     "In a queue of Volcano the urgent job goes first",
     proves="a job of higher PriorityClass gets a pod's GPUs from a lesser one in its queue, which has them back later",
     required=False,  # where somebody holds GPUs
-    needs=("gpu.device-plugin", "component:volcano"),
+    needs=("scheduling.gang", "component:volcano"),
     holds=("gpu",),
     timeout=240,
     writes=True,
