@@ -23,8 +23,8 @@ _LABEL = "workload.codeflare.dev/appwrapper"
 _ANNOTATION = "workload.codeflare.dev.appwrapper/"
 _FIX = "kubectl -n appwrapper-system logs deployment/appwrapper-controller-manager"
 _RETRIES = 2  # not the operator's default, which is 3
-_GRACE, _PAUSE, _TTL = 3, 8, 6  # seconds; by default 60, 90 and a week
-_SLACK = 1.0  # its clock has whole seconds
+_GRACE, _PAUSE, _TTL = 3, 8, 10  # seconds; by default 60, 90 and a week
+_EARLY = 0.5  # part of a period that must have gone: its clock has whole seconds, and a watch is late now and then
 _LATE = 25.0  # seconds by which a period may be exceeded: the operator looks now and then
 _GONE_WITHIN = 30.0
 
@@ -50,7 +50,7 @@ def retries(ctx: Context) -> Outcome:
     ):
         _submit(ctx, "goes", [_job(ctx, "goes-a", ["sleep", "600"]), _job(ctx, "goes-b", ["sleep", "600"])])
         _submit(ctx, "ends", [_job(ctx, "ends", ["sleep", "1"])], {"successTTLDuration": f"{_TTL}s"})
-        _submit(ctx, "fails", [_job(ctx, "fails", ["sh", "-c", "exit 3"])], periods)
+        _submit(ctx, "fails", [_failing(ctx, "fails")], periods)
         _await(ctx, "goes", "Running")
         pods.wait_for(ctx, namespace, _pods_of(ctx, "goes", 2), pods.running, "pods of an AppWrapper running")
         ctx.kube.delete(f"{path}/goes")
@@ -158,15 +158,15 @@ def early(wrappers: Sequence[Change], inner: Sequence[Change]) -> list[str]:
     )
     jobs = [c for c in inner if c.name == "ends"]
     gone = next((c.at for c in jobs if c.type == "DELETED" or c.object["metadata"].get("deletionTimestamp")), None)
-    if begun is None or done is None or gone is None or gone < done - _SLACK:
+    if begun is None or done is None or gone is None or gone < done - 1:
         return ["what had succeeded was not seen to go, or went before it had"]
-    if begun + _TTL - _SLACK - 0.5 <= gone <= done + _TTL + _LATE:
+    if begun + _TTL * _EARLY <= gone <= done + _TTL + _LATE:
         return []
     return [f"what had succeeded went {gone - begun:.1f} s after it was made, its time to live is {_TTL} s"]
 
 
 def _period(what: str, seconds: float, wanted: float) -> list[str]:
-    if wanted - _SLACK - 0.5 <= seconds <= wanted + _LATE:
+    if wanted * _EARLY <= seconds <= wanted + _LATE:
         return []
     return [f"{what} was {seconds:.1f} s, the annotation says {wanted} s"]
 
@@ -183,7 +183,7 @@ def _await(ctx: Context, name: str, phase: str) -> Object:
         return state if last["phase"] == phase else None
 
     try:
-        return ctx.wait(look, f"AppWrapper {name} to be {phase}", seconds=150, every=0.5)
+        return ctx.wait(look, f"AppWrapper {name} to be {phase}", seconds=180, every=0.5)
     except TimedOutError as error:
         pods.capture(ctx, ctx.session.workspaces.get("restricted"))
         raise CheckFailed(error.what, cause=f"it is {last['phase']}", fix=_FIX) from error
@@ -245,8 +245,18 @@ def _create(ctx: Context, name: str, inner: Sequence[Object], annotations: Mappi
     ctx.session.workspaces.user(namespace).create(namespaced("appwrappers", namespace, group=_GROUP), body)
 
 
+def _failing(ctx: Context, name: str) -> Object:
+    """One that makes failed pods again after a while, so that it is the AppWrapper that sees them first.
+
+    They fail before they run: the operator looks at pods that do not run yet every 5 s, at others every minute.
+    """
+    job = _job(ctx, name, ["true"])
+    spec = job["spec"]["template"]["spec"]
+    spec["initContainers"] = [{**spec["containers"][0], "name": "first", "command": ["sh", "-c", "exit 3"]}]
+    return job
+
+
 def _job(ctx: Context, name: str, command: Sequence[str]) -> Object:
-    """One that makes failed pods again after a while, so that it is the AppWrapper that sees them first."""
     part = jobs.template(ctx, "main", pods.BUSYBOX, command)
     spec: Object = {"parallelism": 1, "completions": 1, "backoffLimit": 6, "template": part}
     return {"apiVersion": _JOBS, "kind": "Job", "metadata": {"name": name}, "spec": spec}
