@@ -85,7 +85,7 @@ _NAMES = ("goes", "ends", "fails")
 @check(
     "scheduling.appwrapper-rights",
     "An AppWrapper makes for nobody what they may not make",
-    proves="an AppWrapper with a ResourceQuota in it, or a job for another namespace, is refused to who may not make that",
+    proves="an AppWrapper with a ResourceQuota, or a job for another namespace, is refused to who may not make that",
     severity="critical",
     needs=("cluster.pods", "component:appwrapper"),
     timeout=60,
