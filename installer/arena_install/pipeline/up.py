@@ -16,7 +16,8 @@ from arena_install import artifacts, lab, stack, verify
 from arena_install.apply.ansible import Outcome, run_playbook
 from arena_install.apply.lockfile import exclusive
 from arena_install.artifacts import Resolved
-from arena_install.events import Emit
+from arena_install.errors import UnreachableError
+from arena_install.events import Emit, step
 from arena_install.inventory.config import Config
 from arena_install.pipeline import components, variables
 from arena_install.pipeline.look import look
@@ -26,6 +27,8 @@ from arena_install.plan import Plan
 from arena_install.verify import Report
 
 Suites = Literal["auto", "all", "quick", "none"]
+
+_SETTLE = 60.0  # seconds that nodes have to be Ready again
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,8 @@ def up(wishes: Wishes, emit: Emit, run: Path, suites: Suites = "auto") -> Result
             )
             installed = tuple(name for name, result in results.items() if result.changed)
             idle = plan.empty and not installed
+            if outcome.changed and suites != "none":
+                _settle(kubeconfig, emit)
             report, folder = _verify(setting, kubeconfig, resolved, run, emit, suites, idle)
     return Result(setting, plan, outcome.changed, installed, report, folder, run)
 
@@ -129,6 +134,27 @@ def _apply_roles(setting: Setting, plan: Plan, run: Path, emit: Emit, held: int)
     return run_playbook(
         setting.cluster, "site.yml", extra, variables.defaults(setting.cluster), run / "ansible", emit, inherit=(held,)
     )
+
+
+def _settle(kubeconfig: Path, emit: Emit) -> None:
+    """Wait for nodes whose kubelet a role has restarted: they are not Ready for some seconds, and checks would say so
+    of a cluster that is well. What does not become Ready is for the checks to name."""
+    if not (away := _away(kubeconfig)):
+        return
+    with step(emit, "nodes", "waiting for kubelets that were restarted") as handle:
+        deadline = time.monotonic() + _SETTLE
+        while away and time.monotonic() < deadline:
+            handle.waiting(f"{', '.join(away)} to be Ready again")
+            time.sleep(1)
+            away = _away(kubeconfig)
+        handle.end("failed" if away else "ok", f"{', '.join(away)} not Ready" if away else "all Ready")
+
+
+def _away(kubeconfig: Path) -> list[str]:
+    try:
+        return [str(node["name"]) for node in components.nodes(kubeconfig) if not node["ready"]]
+    except UnreachableError:
+        return ["the API"]
 
 
 def _verify(
