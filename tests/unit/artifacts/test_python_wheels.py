@@ -91,12 +91,12 @@ def test_modules_are_packed_without_scripts_and_what_is_dropped(tmp_path: Path) 
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(name)
     drop = ["a/include/*", "numpy/*/tests/*"]
-    converters.python_tree(folder, tmp_path / "one.tar", drop)
+    converters.python_modules(folder, tmp_path / "one.tar", drop)
     with tarfile.open(tmp_path / "one.tar") as tar:
         members = {member.name: member for member in tar}
         assert sorted(members) == sorted(kept)
         assert {(member.mode, member.mtime, member.uid) for member in members.values()} == {(0o644, 0, 0)}
-    converters.python_tree(folder, tmp_path / "two.tar", drop)
+    converters.python_modules(folder, tmp_path / "two.tar", drop)
     assert (tmp_path / "one.tar").read_bytes() == (tmp_path / "two.tar").read_bytes()
     with pytest.raises(StepError, match=r"no file of these wheels is other"):
-        converters.python_tree(folder, tmp_path / "three.tar", [*drop, "other/*"])
+        converters.python_modules(folder, tmp_path / "three.tar", [*drop, "other/*"])
