@@ -14,22 +14,17 @@ _WIDTH, _HEIGHT = 300, 64
 
 def page(status: Status, watched: Watched, *, simulated: bool) -> str:
     """simulated: whether all GPUs of the cluster are, by its inventory."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("arena_install", "cli"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["age"] = lambda since: age(watched.at - since)
+    from arena_install.verify.formats.templates import environment
+
+    made = environment("arena_install", "cli")
+    made.filters["age"] = lambda since: age(watched.at - since)
     firing = [alert for alert in watched.alerts if alert.state == "firing"]
     down = [node for node in status.nodes if not node["ready"]]
     ill = [gpu for gpu in watched.gpus if gpu.trouble]
     grave = [alert for alert in firing if alert.severity == "critical"]
-    return environment.get_template("status.html.j2").render(
+    return made.get_template("status.html.j2").render(
         status=status,
         watched=watched,
         simulated=simulated,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from arena_install.verify.formats import curve
+from arena_install.verify.formats.templates import environment
 from arena_install.verify.formats.terminal import span
 
 if TYPE_CHECKING:
@@ -29,17 +30,9 @@ class Evidence(TypedDict):
 
 def page(report: Report, evidence: Path) -> str:
     """The page. evidence: the folder whose files are shown; one that is missing is only named."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("arena_install.verify", "formats"),
-        autoescape=select_autoescape(default=True, default_for_string=True),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["span"] = span
-    return environment.get_template("report.html.j2").render(
+    made = environment("arena_install.verify", "formats")
+    made.filters["span"] = span
+    return made.get_template("report.html.j2").render(
         report=report,
         env=report.environment,
         verdict="interrupted" if report.interrupted else "passed" if report.exit_code == 0 else "failed",
