@@ -48,12 +48,13 @@ def submit(recipe: Recipe, type_: str, given: Given) -> None:
 
 def _with_images(values: Object, given: Given, settings: Settings) -> Object:
     """A site's images for what runs beside a job, where no flag names another."""
-    job = values.get("job", {})
+    if not values.get("job"):
+        return values
     beside = {"syncImage": settings.sync_image, "tensorboardImage": settings.tensorboard_image}
-    found = {**values, "job": {**job, **{key: image for key, image in beside.items() if image}}}
+    found = {**values, "job": values["job"] | {key: image for key, image in beside.items() if image}}
     if settings.cron_image and "cron" in values and not given.typed("cron-image"):
         found["cron"] = {**values["cron"], "image": settings.cron_image}
-    return found if job else values
+    return found
 
 
 def make(client: Client, note: Object, objects: Sequence[Object]) -> None:

@@ -33,8 +33,8 @@ PROFILE = "full"
 
 def rows(rounds: int) -> list[Row]:
     try:
-        first = _seconds(lambda: _up())
-        again = statistics.median(_seconds(lambda: _up()) for _ in range(rounds))
+        first = _seconds(_up)
+        again = statistics.median(_seconds(_up) for _ in range(rounds))
         ours, theirs = _stack(rounds)
     finally:
         lab.down(NAME, ignore)

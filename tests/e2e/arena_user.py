@@ -70,21 +70,17 @@ class User:
         return {**kept, "HOME": str(self.home), "PATH": f"{PROGRAMS}:{os.environ['PATH']}", "ARENA_HELM": str(made[-1])}
 
     def shell(self, line: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["bash", "-c", line],
-            env=self.environment,
-            cwd=self.home,
-            capture_output=True,
-            text=True,
-            stdin=subprocess.DEVNULL,
-            timeout=timeout,
-            check=False,
-        )
+        return self._run(["bash", "-c", line], timeout)
 
     def arena(self, *words: str, timeout: float = 300) -> str:
         """Standard output. Raises AssertionError with what it said instead."""
-        done = subprocess.run(
-            [str(PROGRAMS / "arena"), *words],
+        done = self._run([str(PROGRAMS / "arena"), *words], timeout)
+        assert done.returncode == 0, f"arena {' '.join(words)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def _run(self, command: list[str], timeout: float) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            command,
             env=self.environment,
             cwd=self.home,
             capture_output=True,
@@ -93,8 +89,6 @@ class User:
             timeout=timeout,
             check=False,
         )
-        assert done.returncode == 0, f"arena {' '.join(words)}: {done.stdout}{done.stderr}"
-        return done.stdout
 
 
 def eventually(look: Callable[[], Any], what: str, seconds: float, every: float = 2.0) -> Any:
