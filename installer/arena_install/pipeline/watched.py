@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from arena_install.errors import ArenaError
-from arena_install.verify.kube import Kube
+from arena_install.verify.kube import Kube, when
+from arena_install.verify.needs import GPU
 from arena_install.verify.prometheus import Prometheus, Sample, service_of
 from arena_install.verify.xids import HARMLESS, meaning
 
-GPU = "nvidia.com/gpu"
 HISTORY = 3600.0  # seconds that the curves show
 _STEPS = 60
 
@@ -193,7 +193,7 @@ def jobs_of(pods: Iterable[Mapping[str, Any]], gpus: Sequence[Gpu]) -> tuple[Job
                 waiting=sum(pod["status"].get("phase") != "Running" for pod in members),
                 gpus=sum(map(_asks, placed)),
                 nodes=tuple(sorted({str(pod["spec"]["nodeName"]) for pod in placed})),
-                since=min(_unix(pod["metadata"]["creationTimestamp"]) for pod in members),
+                since=min(when(pod["metadata"]["creationTimestamp"]) for pod in members),
                 busy=sum(told) / len(told) if told else None,
             )
         )
@@ -234,9 +234,3 @@ def _curve(prometheus: Prometheus, title: str, text: str, now: float) -> Curve:
     rows = prometheus.ask("query_range", query=text, start=str(now - HISTORY), end=str(now), step=str(step))["result"]
     points = [(1 - (now - float(at)) / HISTORY, float(value)) for at, value in (rows[0]["values"] if rows else ())]
     return Curve(title, tuple((at, value) for at, value in points if value == value))  # not NaN, which 0 / 0 gives
-
-
-def _unix(when: str) -> float:
-    from datetime import datetime
-
-    return datetime.fromisoformat(when.replace("Z", "+00:00")).timestamp()

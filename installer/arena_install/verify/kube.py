@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +22,11 @@ Object = dict[str, Any]
 _TIMEOUT = (5.0, 30.0)  # seconds to connect, and between two bytes
 _JSON, _MERGE = "application/json", "application/merge-patch+json"
 _PATIENCE = 10.0  # seconds for which a read is repeated while the API restarts
+
+
+def when(text: str) -> float:
+    """Unix seconds of a time as the API writes it. Raises ValueError."""
+    return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
 
 
 class ApiError(StepError):

@@ -7,7 +7,7 @@ A skip says why and is never a pass; a required check that was skipped fails the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -45,6 +45,13 @@ def passed(expected: str, observed: str, **more: Any) -> Outcome:
 
 def failed(expected: str, observed: str, *, cause: str, fix: str, **more: Any) -> Outcome:
     return Outcome("fail", expected, observed, cause, fix, **more)
+
+
+def judged(expected: str, observed: str, problems: Sequence[str], *, fix: str, **more: Any) -> Outcome:
+    """Failed with the problems as its cause, one in a line; passed where there are none."""
+    if problems:
+        return failed(expected, observed, cause="\n".join(problems), fix=fix, **more)
+    return passed(expected, observed, **more)
 
 
 def skipped(reason: str, *, fix: str = "") -> Outcome:

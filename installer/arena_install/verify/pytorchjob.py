@@ -5,13 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from arena_install.errors import TimedOutError
 from arena_install.verify import pods
 from arena_install.verify.context import CheckFailed, Context
-from arena_install.verify.kube import ApiError, Kube, Object, namespaced
+from arena_install.verify.kube import ApiError, Kube, Object, namespaced, when
 from arena_install.verify.needs import GPU, allocatable
 from arena_install.verify.records import records
 
@@ -151,12 +150,10 @@ def seconds(state: Object) -> str:
     """How long it took by its status, for people."""
     status = state.get("status", {})
     try:
-        start, end = (
-            datetime.fromisoformat(status[key].replace("Z", "+00:00")) for key in ("startTime", "completionTime")
-        )
+        start, end = (when(status[key]) for key in ("startTime", "completionTime"))
     except (KeyError, ValueError):
         return "unknown time"
-    return f"{(end - start).total_seconds():.0f} s"
+    return f"{end - start:.0f} s"
 
 
 def free_gpus(ctx: Context, node: str) -> int:

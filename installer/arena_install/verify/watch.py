@@ -32,6 +32,11 @@ class Change:
     def name(self) -> str:
         return str(self.object["metadata"]["name"])
 
+    @property
+    def over(self) -> bool:
+        """Of a pod: whether it holds nothing any more."""
+        return self.type == "DELETED" or self.object["status"].get("phase") in ("Succeeded", "Failed")
+
 
 class Watch:
     """changes: all so far; those that were there before come first, as ADDED. broken: why something may be missing."""

@@ -12,7 +12,7 @@ from typing import Any
 from arena_install.errors import TimedOutError
 from arena_install.verify.checks import platform
 from arena_install.verify.context import Context
-from arena_install.verify.kube import ApiError, Object, namespaced, segment
+from arena_install.verify.kube import ApiError, Object, namespaced, segment, when
 from arena_install.verify.model import Outcome, failed, passed
 from arena_install.verify.registry import check
 
@@ -21,11 +21,6 @@ _CALM = 60.0  # seconds for which nothing may have restarted
 _PATIENCE = 75.0  # seconds that a pod which restarted just now is given to calm down
 _UNDER_PRESSURE = "node.kubernetes.io/"
 _BAD = "arena-install-must-be-refused"
-
-
-def when(text: str) -> float:
-    """Unix seconds of a time as the API writes it."""
-    return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC).timestamp()
 
 
 @check(

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from arena_install.errors import ArenaError
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import ApiError, Object, segment
-from arena_install.verify.workspace import CHECK_LABEL, RUN_LABEL
+from arena_install.verify.workspace import CHECK_LABEL, EXPIRES, RUN_LABEL, expired
 
-_EXPIRES = "arena-install.local/expires"
 _LIFETIME = 3600  # seconds after which an object belongs to a run that is dead
 _GONE_WITHIN = 20.0  # seconds
 
@@ -29,7 +28,7 @@ def metadata(ctx: Context, name: str) -> Object:
     return {
         "name": name,
         "labels": {RUN_LABEL: ctx.session.id, CHECK_LABEL: ctx.label},
-        "annotations": {_EXPIRES: str(int(time.time()) + _LIFETIME)},
+        "annotations": {EXPIRES: str(int(time.time()) + _LIFETIME)},
     }
 
 
@@ -54,11 +53,28 @@ def made(ctx: Context, objects: Sequence[tuple[str, Object]], fix: str) -> Itera
             ctx.progress(problem)
 
 
+@contextlib.contextmanager
+def priorities(
+    ctx: Context, group: str, kind: str, values: Mapping[str, int], fix: str
+) -> Iterator[dict[str, str]]:
+    """An object of this kind, which ranks by its `value`, for each; gives their names by the keys of `values`.
+
+    group: with its version. Raises CheckFailed as `made` does.
+    """
+    names = {key: name(ctx, key) for key in values}
+    path = f"/apis/{group}/{kind.lower()}es"
+    wanted = [
+        (path, {"apiVersion": group, "kind": kind, "metadata": metadata(ctx, names[key]), "value": value})
+        for key, value in values.items()
+    ]
+    with made(ctx, wanted, fix):
+        yield names
+
+
 def sweep(ctx: Context, path: str) -> None:
     """Remove what runs that are dead have left of the kind with this path."""
     for left in ctx.kube.items(path, labelSelector=RUN_LABEL):
-        expires = (left["metadata"].get("annotations") or {}).get(_EXPIRES, "")
-        if expires.isdigit() and int(expires) < time.time():
+        if expired(left):
             ctx.kube.delete(f"{path}/{segment(left['metadata']['name'])}")
 
 

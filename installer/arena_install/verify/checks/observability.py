@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from arena_install import fastyaml, paths
 from arena_install.verify.context import Context
-from arena_install.verify.kube import Object
+from arena_install.verify.kube import Object, when
 from arena_install.verify.model import Outcome, failed, passed
 from arena_install.verify.prometheus import Prometheus, seconds
 from arena_install.verify.registry import check
@@ -150,12 +148,11 @@ def watchdog_problems(firing: Sequence[Any]) -> list[str]:
     return [f"{_WATCHDOG} does not fire, so no other alert could"]
 
 
-def unix(when: str) -> float:
+def unix(text: str) -> float:
     """Unix seconds of a time as Prometheus writes it, 0 for never."""
-    if not when or when.startswith("0001-"):
+    if not text or text.startswith("0001-"):
         return 0.0
-    # nanoseconds are more than Python reads
-    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", when).replace("Z", "+00:00")).timestamp()
+    return when(text)
 
 
 def interval(seen: Sequence[Object], job: str) -> float:

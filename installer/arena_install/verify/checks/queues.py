@@ -72,18 +72,9 @@ def cohort(ctx: Context, shares: Mapping[str, Share]) -> Iterator[None]:
         yield
 
 
-@contextlib.contextmanager
-def priorities(ctx: Context, values: Mapping[str, int]) -> Iterator[dict[str, str]]:
+def priorities(ctx: Context, values: Mapping[str, int]) -> contextlib.AbstractContextManager[dict[str, str]]:
     """A WorkloadPriorityClass for each; gives their names by the keys of `values`."""
-    kind = "WorkloadPriorityClass"
-    names = {key: clusterwide.name(ctx, key) for key in values}
-    wanted: list[tuple[str, Object]] = []
-    for key, value in values.items():
-        meta = clusterwide.metadata(ctx, names[key])
-        body: Object = {"apiVersion": GROUP, "kind": kind, "metadata": meta, "value": value}
-        wanted.append((f"/apis/{GROUP}/workloadpriorityclasses", body))
-    with clusterwide.made(ctx, wanted, DOWN):
-        yield names
+    return clusterwide.priorities(ctx, GROUP, "WorkloadPriorityClass", values, DOWN)
 
 
 def cleared(ctx: Context) -> contextlib.AbstractContextManager[None]:

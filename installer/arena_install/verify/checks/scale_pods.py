@@ -16,9 +16,8 @@ from dataclasses import dataclass, field
 from arena_install.errors import ArenaError, TimedOutError
 from arena_install.verify import pods
 from arena_install.verify.checks.cluster_network import percentile
-from arena_install.verify.checks.cluster_state import when
 from arena_install.verify.context import CheckFailed, Context
-from arena_install.verify.kube import Kube, Object, namespaced
+from arena_install.verify.kube import Kube, Object, namespaced, when
 from arena_install.verify.model import Outcome, failed, passed, skipped
 from arena_install.verify.registry import check
 

@@ -11,7 +11,7 @@ from arena_install.verify.checks.fleet import NEEDS, Fate, fleet
 from arena_install.verify.checks.scheduling_queue import at_once
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import namespaced
-from arena_install.verify.model import Outcome, failed, passed
+from arena_install.verify.model import Outcome, judged
 from arena_install.verify.registry import check
 from arena_install.verify.watch import Change, watching
 from arena_install.verify.workspace import CHECK_LABEL
@@ -49,11 +49,7 @@ def drill_controllers(ctx: Context) -> Outcome:
     slowest = max(back, key=lambda name: back[name])
     observed = f"{len(back)} back, the last ({slowest}) after {back[slowest]} s; " + told(fates)
     data = {"back_s": back, "jobs": {name: vars(fate) for name, fate in fates.items()}}
-    if problems:
-        return failed(
-            expected, observed, cause="\n".join(problems), data=data, fix="see pods.txt and the jobs in the evidence"
-        )
-    return passed(expected, observed, data=data)
+    return judged(expected, observed, problems, fix="see pods.txt and the jobs in the evidence", data=data)
 
 
 def disturbed(fates: Mapping[str, Fate]) -> list[str]:
@@ -115,9 +111,7 @@ def kueue_restart(ctx: Context) -> Outcome:
         f"killed with {done_before} done, back after {seconds:.0f} s; at most {reserved}m and {most} pods at once"
     )
     data = {"back_s": seconds, "most_milli_cpu": reserved, "most_pods": most}
-    if problems:
-        return failed(expected, observed, cause="\n".join(problems), fix=queues.DOWN, data=data)
-    return passed(expected, observed, data=data)
+    return judged(expected, observed, problems, fix=queues.DOWN, data=data)
 
 
 def twice(changes: Sequence[Change], names: Sequence[str], most: int) -> list[str]:

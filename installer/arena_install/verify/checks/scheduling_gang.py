@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from arena_install.verify.checks import volcano
 from arena_install.verify.context import Context
-from arena_install.verify.model import Outcome, failed, passed, skipped
+from arena_install.verify.model import Outcome, failed, judged, passed, skipped
 from arena_install.verify.pytorchjob import BUSY_FIX
 from arena_install.verify.registry import check
 from arena_install.verify.watch import Change
@@ -49,9 +49,7 @@ def gang(ctx: Context) -> Outcome:
         problems.append(f"{len(fitting)} of {free} pods of the job that has room were bound")
     observed = f"{len(early)} of {free + 1} bound ({said}), then {len(fitting)} of {free}"
     data = {"free": free, "changes": len(seen.changes)}
-    if problems:
-        return failed(expected, observed, cause="\n".join(problems), fix=volcano.FIX, data=data)
-    return passed(expected, observed, data=data)
+    return judged(expected, observed, problems, fix=volcano.FIX, data=data)
 
 
 @check(
@@ -121,7 +119,7 @@ def crowded(changes: Sequence[Change], names: Sequence[str], size: int, free: in
     for change in changes:
         if (name := volcano.job_of(change)) not in ended:
             continue
-        if volcano.over(change):
+        if change.over:
             ended[name].add(change.name)
         elif change.object["spec"].get("nodeName") and name not in started:
             room = free - sum(size - len(ended[other]) for other in started)

@@ -15,7 +15,7 @@ from arena_install.verify.checks.fleet import NEEDS, Fate, Fleet, fleet
 from arena_install.verify.checks.scheduling_drills import disturbed, told
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import ApiError, Object, namespaced, segment
-from arena_install.verify.model import Outcome, failed, passed, skipped
+from arena_install.verify.model import Outcome, failed, judged, passed, skipped
 from arena_install.verify.registry import check
 
 _STAY = 40  # seconds for which pods of jobs stay
@@ -63,10 +63,8 @@ def drain(ctx: Context) -> Outcome:
     expected = f"pods of {len(there)} kinds of jobs evicted from {node}, made again elsewhere, and all jobs succeed"
     observed = f"{count} pods evicted; {told(fates)}"
     data = {"node": node, "evicted": there, "jobs": {name: vars(fate) for name, fate in fates.items()}}
-    if problems:
-        fix = "see pods.txt and the jobs in the evidence; a job needs a restart policy to get over a drain"
-        return failed(expected, observed, cause="\n".join(problems), fix=fix, data=data)
-    return passed(expected, observed, data=data)
+    fix = "see pods.txt and the jobs in the evidence; a job needs a restart policy to get over a drain"
+    return judged(expected, observed, problems, fix=fix, data=data)
 
 
 @check(

@@ -104,7 +104,7 @@ def at_once(changes: Sequence[Change]) -> int:
     there: set[str] = set()
     most = 0
     for change in changes:
-        if change.type == "DELETED" or change.object["status"].get("phase") in ("Succeeded", "Failed"):
+        if change.over:
             there.discard(change.name)
         else:
             there.add(change.name)

@@ -14,7 +14,7 @@ from arena_install.verify import pods
 from arena_install.verify.checks import clusterwide, volcano
 from arena_install.verify.context import Context
 from arena_install.verify.kube import Object
-from arena_install.verify.model import Outcome, failed, passed, skipped
+from arena_install.verify.model import Outcome, judged, skipped
 from arena_install.verify.pytorchjob import BUSY_FIX
 from arena_install.verify.registry import check
 from arena_install.verify.workspace import RUN_LABEL
@@ -77,9 +77,7 @@ def topology(ctx: Context) -> Outcome:
         problems.append(f"{size + 1} pods that may spread over tier 2: {_told(apart)}")
     expected = f"{size} pods on {pair.far}; of {size + 1} within tier 1 none ever, within tier 2 all"
     observed = f"{_told(together)}; {len(wide)} of {size + 1} ({said}); {_told(apart)}"
-    if problems:
-        return failed(expected, observed, cause="\n".join(problems), fix=volcano.FIX)
-    return passed(expected, observed)
+    return judged(expected, observed, problems, fix=volcano.FIX)
 
 
 @check(
@@ -112,9 +110,7 @@ def partitions(ctx: Context) -> Outcome:
     expected = f"2 partitions of {size} pods, one on {pair.near} and one on {pair.far}"
     observed = "; ".join(f"partition {group}: {_told(where)}" for group, where in sorted(groups.items()))
     problems = ([seen.broken] if seen.broken else []) + parted(groups, size, {pair.near, pair.far})
-    if problems:
-        return failed(expected, observed, cause="\n".join(problems), fix=volcano.FIX)
-    return passed(expected, observed)
+    return judged(expected, observed, problems, fix=volcano.FIX)
 
 
 def parted(groups: Mapping[str, Mapping[str, str]], size: int, nodes: set[str]) -> list[str]:

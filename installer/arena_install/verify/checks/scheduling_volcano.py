@@ -13,7 +13,7 @@ from arena_install.errors import TimedOutError
 from arena_install.verify import pods
 from arena_install.verify.checks import volcano
 from arena_install.verify.context import CheckFailed, Context
-from arena_install.verify.model import Outcome, failed, passed, skipped
+from arena_install.verify.model import Outcome, judged, skipped
 from arena_install.verify.pytorchjob import BUSY_FIX
 from arena_install.verify.registry import check
 from arena_install.verify.watch import Watch
@@ -84,9 +84,7 @@ def queues(ctx: Context) -> Outcome:
     expected = f"{small}: all {count} pods, then {count - deserved}, then all again; {large}: {deserved} meanwhile"
     observed = f"{small}: {count} → {left} → {count}; {large}: {most}; {len(reclaimed)} pods reclaimed"
     data = {"pods": count, "gpus_each": parts.gpus, "deserved": deserved, "left": left, "most": most}
-    if problems:
-        return failed(expected, observed, cause="\n".join(problems), fix=volcano.FIX, data=data)
-    return passed(expected, observed, data=data)
+    return judged(expected, observed, problems, fix=volcano.FIX, data=data)
 
 
 @check(
@@ -135,9 +133,7 @@ def preemption(ctx: Context) -> Outcome:
         problems.append(f"evicted to make room were: {', '.join(preempted) or 'none'}")
     expected = f"of {count} pods one is evicted for the urgent job's, and comes back when that has ended"
     observed = f"{count} → {fewest} → {count} pods; evicted: {', '.join(preempted) or 'none'}"
-    if problems:
-        return failed(expected, observed, cause="\n".join(problems), fix=volcano.FIX)
-    return passed(expected, observed)
+    return judged(expected, observed, problems, fix=volcano.FIX)
 
 
 def unfair(parts: Parts, left: int, most: int) -> list[str]:

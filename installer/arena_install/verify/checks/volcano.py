@@ -21,7 +21,6 @@ FIX = "kubectl -n volcano-system logs deployment/volcano-scheduler"
 DOWN = f"kubectl -n volcano-system get pods; {FIX}"
 _JOB_LABEL = "volcano.sh/job-name"
 _QUEUES = "/apis/scheduling.volcano.sh/v1beta1/queues"
-_PRIORITIES = "/apis/scheduling.k8s.io/v1/priorityclasses"
 _BAD = ("Failed", "Aborted", "Terminated")
 
 
@@ -178,17 +177,9 @@ def queues(ctx: Context, weights: Mapping[str, int]) -> Iterator[dict[str, str]]
         yield names
 
 
-@contextlib.contextmanager
-def priorities(ctx: Context, values: Mapping[str, int]) -> Iterator[dict[str, str]]:
+def priorities(ctx: Context, values: Mapping[str, int]) -> contextlib.AbstractContextManager[dict[str, str]]:
     """A PriorityClass of each value; gives their names by the keys of `values`."""
-    names = {key: clusterwide.name(ctx, key) for key in values}
-    wanted: list[tuple[str, Object]] = []
-    for key, value in values.items():
-        meta = clusterwide.metadata(ctx, names[key])
-        body: Object = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": meta, "value": value}
-        wanted.append((_PRIORITIES, body))
-    with clusterwide.made(ctx, wanted, DOWN):
-        yield names
+    return clusterwide.priorities(ctx, "scheduling.k8s.io/v1", "PriorityClass", values, DOWN)
 
 
 # ---- GPUs and pods --------------------------------------------------------------------------------------------------
@@ -221,11 +212,6 @@ def job_of(change: Change) -> str:
     return str((change.object["metadata"].get("labels") or {}).get(_JOB_LABEL, ""))
 
 
-def over(change: Change) -> bool:
-    """Whether the pod holds nothing any more."""
-    return change.type == "DELETED" or change.object["status"].get("phase") in ("Succeeded", "Failed")
-
-
 def bound(changes: Sequence[Change], job: str) -> dict[str, str]:
     """Pods of a job that ever had a node, in that order, with it."""
     found: dict[str, str] = {}
@@ -243,7 +229,7 @@ def held(changes: Sequence[Change], jobs: Sequence[str]) -> list[tuple[float, in
         if job_of(change) not in jobs:
             continue
         uid = str(change.object["metadata"].get("uid"))
-        if over(change):
+        if change.over:
             if now.get(change.name) == uid:
                 del now[change.name]
         elif change.object["spec"].get("nodeName"):
