@@ -221,8 +221,13 @@ def test_a_user_is_made_trains_and_goes_without_a_trace(
     again = arena("user", "add", "alice", "--name", NAME, "--json", "-o", str(tmp_path / "alice"))
     assert again.returncode == 0, again.stdout + again.stderr
     assert {row["outcome"] for row in json.loads(again.stdout)["done"]} == {"there"}
-    (row,) = json.loads(arena("user", "list", "--name", NAME, "-o", "json").stdout)["users"]
-    assert (row["gpus"], row["jobs"]) == ({"used": 1, "quota": 2}, {"PyTorchJob": 1})
+
+    def listed() -> tuple[object, object]:
+        (row,) = json.loads(arena("user", "list", "--name", NAME, "-o", "json").stdout)["users"]
+        return row["gpus"], row["jobs"]
+
+    expected = ({"used": 1, "quota": 2}, {"PyTorchJob": 1})  # quotas are given back a moment after a pod's end
+    as_user.until(lambda: listed() == expected, "the ended job's GPUs to be given back", lambda: str(listed()), 30)
     gone = arena("user", "remove", "alice", "--name", NAME, "--yes", "--json")
     assert gone.returncode == 0 and json.loads(gone.stdout)["lost"]["jobs"] == {"PyTorchJob": 1}, gone.stdout
     assert person.arena("list").returncode == 1 and not person.may("list nodes")
