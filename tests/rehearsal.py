@@ -13,8 +13,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
+
+import grimp
 
 from arena_install.lab.faults import Fault
 from arena_install.verify import registry
@@ -208,11 +211,28 @@ def allowed(fault: Fault, checks: dict[str, Check]) -> set[str]:
 
 
 def digest(fault: Fault) -> str:
-    """Of what a result is about: the fault, and the code of the checks."""
+    """Of what a result is about: the fault, and the code of the checks that it names."""
     total = hashlib.sha256(fault.model_dump_json(exclude={"source", *(() if fault.may else ("may",))}).encode())
-    for file in sorted((REPOSITORY / "installer/arena_install/verify").rglob("*.py")):
+    checks = registry.load()
+    for file in _code({checks[id].run.__module__ for id in (*fault.fails, *fault.also)}):
         total.update(file.read_bytes())
     return total.hexdigest()[:16]
+
+
+def _code(modules: set[str]) -> list[Path]:
+    """The files of these modules, of what they import from verify, and of the payloads that one of those speaks of."""
+    graph = _imports()
+    found = modules.union(*(graph.find_upstream_modules(module) for module in modules))
+    folder = REPOSITORY / "installer/arena_install/verify"
+    paths = (folder.parents[1] / name.replace(".", "/") for name in found if name.startswith("arena_install.verify."))
+    files = [path.with_suffix(".py") for path in paths if path.with_suffix(".py").is_file()]
+    text = "".join(file.read_text() for file in files)
+    return sorted(files) + sorted(file for file in (folder / "payloads").glob("*.*") if file.name in text)
+
+
+@cache
+def _imports() -> grimp.ImportGraph:
+    return grimp.build_graph("arena_install", exclude_type_checking_imports=True, cache_dir=None)
 
 
 def first_cause(screen: str) -> str:

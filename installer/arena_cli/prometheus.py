@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from arena_cli.kube.client import Client, at
+from arena_cli.kube.client import ApiError, Client, allowed, at
 from arena_cli.look.formats import Gpus
 from arena_cli.session import Session
 from arena_install.errors import StepError
@@ -33,6 +33,7 @@ _SERVICES = (
     ("kubernetes.io/name=Prometheus", 9090),
     ("app.kubernetes.io/name=prometheus", 9090),
 )
+_OURS = ("prometheus", "prometheus", 9090)  # namespace, Service, port of the component `prometheus`
 _TIMEOUT = 10.0  # seconds
 
 
@@ -95,23 +96,42 @@ def _ask(session: Session, text: str) -> list[Mapping[str, Any]]:
     if settings.prometheus_address:
         answer = _direct(settings.prometheus_address, settings.prometheus_token, text)
     else:
-        answer = session.client.get(f"{_proxy(session.client)}/api/v1/query", query=text)
+        answer = _by_proxy(session.client, text)
     if answer.get("status") != "success":
         raise StepError("Prometheus did not answer the question", why=str(answer.get("error", "")))
     return list(answer["data"]["result"])
 
 
+def _by_proxy(client: Client, text: str) -> Mapping[str, Any]:
+    try:
+        return client.get(f"{_proxy(client)}/api/v1/query", query=text)
+    except ApiError as error:
+        if error.status != 403:
+            raise
+        raise StepError(
+            "you may not ask Prometheus",
+            why=error.message,
+            fix="ask its operator: `arena-install user add` lets users, also those who are there already",
+        ) from error
+
+
 def _proxy(client: Client) -> str:
-    rows = client.together([partial(client.items, at("v1", "services"), labelSelector=label) for label, _ in _SERVICES])
-    for services, (_, port) in zip(rows, _SERVICES, strict=True):
-        for service in services:
-            meta = service["metadata"]
-            return at("v1", "services", meta["namespace"], f"{meta['name']}:{port}", "proxy").replace("%3A", ":")
+    services = at("v1", "services")
+    asks = [partial(allowed, partial(client.items, labelSelector=label), services) for label, _ in _SERVICES]
+    for rows, (_, port) in zip(client.together(asks), _SERVICES, strict=True):
+        if isinstance(rows, ApiError):
+            return _through(*_OURS)  # whoever may not look may still be allowed to ask
+        for service in rows:
+            return _through(service["metadata"]["namespace"], service["metadata"]["name"], port)
     raise StepError(
         "there is no Prometheus in this cluster",
         why="figures of GPUs come from there",
         fix="the cluster's operator can install it, or name one: prometheus_address=http://... in ~/.arena/config",
     )
+
+
+def _through(namespace: str, service: str, port: int) -> str:
+    return at("v1", "services", namespace, f"{service}:{port}", "proxy").replace("%3A", ":")
 
 
 def _direct(address: str, token: str, text: str) -> Mapping[str, Any]:

@@ -124,6 +124,32 @@ def test_a_user_is_made_is_there_and_goes_without_a_trace(
     assert "Forbidden" in kubectl(first.file, "get", "pods", check=False)
 
 
+def test_what_components_give_to_all_users_and_only_components(
+    add: Add, api: Api, everything: Callable[[], set[str]]
+) -> None:
+    mine = add("mallory").identity
+    for space in ("prometheus", "mallory"):
+        if space == "prometheus":
+            api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": space}})
+        labels = {names.FOR_USERS_LABEL: "true"}
+        rules = [{"apiGroups": [""], "resources": ["services/proxy"], "verbs": ["get"]}]
+        meta = {"name": "reader", "namespace": space, "labels": labels}
+        api.create({"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": meta, "rules": rules})
+    before = everything()
+    alice = add("alice")
+    question = ("auth", "can-i", "get", "services", "--subresource=proxy", "-n")
+    assert kubectl(alice.file, *question, "prometheus", check=False).startswith("yes")
+    assert kubectl(alice.file, *question, "mallory", check=False).startswith("no")
+    assert outcomes(add("alice")) == {"there"}
+    assert "mended" not in outcomes(add("mallory")) and mine.user != alice.identity.user
+    users.remove(api, users.find(api, "alice"))
+    assert kubectl(alice.file, *question, "prometheus", check=False).startswith("no")
+    api.delete(f"{RBAC}/v1", "RoleBinding", "reader:mallory", "prometheus")
+    assert everything() == before
+    api.delete("v1", "Namespace", "prometheus")
+    api.wait_gone("v1", "Namespace", "prometheus")
+
+
 def test_what_was_changed_by_hand_is_mended_and_nothing_else(add: Add, api: Api) -> None:
     first = add("alice", gpus=2)
     api.delete(f"{RBAC}/v1", "Role", "arena-user", "alice")

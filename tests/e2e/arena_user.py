@@ -1,4 +1,4 @@
-"""Somebody who trains on a cluster of ours: an account with rights in one namespace and none elsewhere, and `arena`.
+"""Somebody who trains on a cluster of ours: a user as `arena-install user add` makes them, and `arena`.
 
 The cluster is a lab with profile full: the one that ARENA_E2E_LAB names (it is left as it was found), or one made and
 removed by the tests.
@@ -20,17 +20,13 @@ from typing import Any
 
 import pytest
 
-from arena_install import paths, users
+from arena_install import paths
 
 PROGRAMS = Path(sys.executable).parent
 PYTORCH = "arena-install.local/verify-pytorch:2.6.0"
 MPI = "arena-install.local/verify-mpi:5.0.7"
 BUSYBOX = "docker.io/library/busybox:1.37.0"
 TOOLS = "arena-install.local/arena-tools:1.0"
-
-#: What `arena-install user add` gives.
-_RULES = users.rules()
-_NODES = users.rules(users.CLUSTER_RULES)
 
 
 @dataclass(frozen=True)
@@ -128,45 +124,15 @@ def _installer(*words: str) -> None:
 
 @contextmanager
 def user(site: Site, home: Path, name: str = "") -> Iterator[User]:
-    """name: of the namespace. Everything that is made goes again."""
+    """Made by `arena-install user add`, and removed with all that is theirs. name: of the user and the namespace."""
     name = name or f"arena-e2e-{uuid.uuid4().hex[:4]}"
-    rbac = {"apiVersion": "rbac.authorization.k8s.io/v1"}
-    subjects = [{"kind": "ServiceAccount", "name": "user", "namespace": name}]
-    level = {f"pod-security.kubernetes.io/{mode}": "baseline" for mode in ("enforce", "warn")}
+    (home / ".kube").mkdir(parents=True, exist_ok=True)
     try:
-        site.apply(
-            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": level}},
-            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "user", "namespace": name}},
-            {**rbac, "kind": "Role", "metadata": {"name": "user", "namespace": name}, "rules": _RULES},
-            {
-                **rbac,
-                "kind": "RoleBinding",
-                "metadata": {"name": "user", "namespace": name},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "user"},
-                "subjects": subjects,
-            },
-            {**rbac, "kind": "ClusterRole", "metadata": {"name": name}, "rules": _NODES},
-            {
-                **rbac,
-                "kind": "ClusterRoleBinding",
-                "metadata": {"name": name},
-                "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": name},
-                "subjects": subjects,
-            },
-        )
-        made = ("get", "configmap", "kube-root-ca.crt", "-n", name, "-o", "name", "--ignore-not-found")
-        eventually(lambda: site.kubectl(*made), "what the cluster puts into each namespace", 60)
-        config = json.loads(site.kubectl("config", "view", "--raw", "--minify", "-o", "json"))
-        token = site.kubectl("create", "token", "user", "-n", name, "--duration", "3600s").strip()
-        config["users"] = [{"name": "user", "user": {"token": token}}]
-        config["contexts"][0]["context"] |= {"user": "user", "namespace": name}
-        (home / ".kube").mkdir(parents=True, exist_ok=True)
-        (home / ".kube/config").write_text(json.dumps(config))
-        (home / ".kube/config").chmod(0o600)
+        # more GPUs than there are: what waits for them is to wait, and not to be refused by the quota
+        _installer("user", "add", name, "--name", site.name, "--gpus", "1000", "-o", str(home / ".kube/config"))
         yield User(site, name, home)
     finally:
-        site.kubectl("delete", "clusterrolebinding,clusterrole", name, "--ignore-not-found")
-        site.kubectl("delete", "namespace", name, "--ignore-not-found", "--timeout=180s")
+        _installer("user", "remove", name, "--name", site.name, "--yes")
 
 
 @contextmanager

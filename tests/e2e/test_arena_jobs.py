@@ -216,6 +216,20 @@ def test_deleting_leaves_nothing(user: User, before: set[str], submitted: None) 
     eventually(lambda: left(user) == before, "all that jobs made to go", 120)
 
 
+def test_users_see_how_their_gpus_are_used(user: User) -> None:
+    """By Prometheus, which they may ask and not look for."""
+    user.arena("submit", "pytorchjob", "--name", "busy", "--image", BUSYBOX, "--gpus", "1", "sleep 600")
+
+    def figures() -> str:
+        page = user.arena("top", "job", "busy")
+        return page if re.search(r"\d+\.\d%\s+\d+\.\d/\d+\.\d\(MiB\)", page) else ""
+
+    try:
+        eventually(figures, "the figures of its GPU", 120)
+    finally:
+        user.arena("delete", "busy", "--type", "pytorchjob")
+
+
 def left(user: User) -> set[str]:
     return objects.take(user.site.kubectl, user.namespace)
 

@@ -44,9 +44,19 @@ class Setting:
         return self.state / "resolved.lock.json"
 
     def names(self) -> tuple[str, ...]:
-        """Every entry of the lock that this cluster uses: by its roles, its components and its checks."""
+        """Every entry of the lock that this cluster uses: by its roles, its components and its checks; and what it was
+        given before. Components that are not asked for now (`--only`, a smaller profile) stay in, and so do their
+        images."""
         used = [role for role in self.roles if any(host.groups.intersection(role.hosts) for host in self.cluster.hosts)]
-        return _names(used, self.components, self.cluster)
+        now = _names(used, self.components, self.cluster)
+        return tuple(dict.fromkeys((*now, *self._given())))
+
+    def _given(self) -> list[str]:
+        """What the resolved lock of the last `up` holds, as far as the lock still knows it."""
+        if not self.resolved_file.exists():
+            return []
+        last, known = artifacts.Resolved.load(self.resolved_file), set(self.lock.names())
+        return sorted(known.intersection((*last.files, *last.images, *last.charts)))
 
 
 def read_config(wishes: Wishes) -> Config:

@@ -167,6 +167,14 @@ def _hard(api: Api, namespace: str, wish: Wish, gpus: int) -> dict[str, str]:
     return {key: amount for key, amount in hard.items() if amount}
 
 
+def _offered(api: Api) -> list[tuple[str, str]]:
+    """(namespace, Role) of what components give to every user. Only in their own namespaces: users make Roles too."""
+    platform = {row.namespace.name for row in stack.catalogue().values()}
+    rows = api.list_metadata(f"{RBAC}/v1", "Role", labelSelector=f"{names.FOR_USERS_LABEL}=true")
+    found = [(str(row["metadata"]["namespace"]), str(row["metadata"]["name"])) for row in rows]
+    return sorted((space, role) for space, role in found if space in platform)
+
+
 class _Maker:
     def __init__(self, api: Api, plan: _Plan) -> None:
         self._api, self._plan = api, plan
@@ -182,6 +190,8 @@ class _Maker:
         self._apply(objects.cluster_binding(of, shared))
         self._apply(objects.role(of))
         self._apply(objects.binding(of))
+        for space, role in _offered(self._api):
+            self._apply(objects.platform_binding(of, space, role))
         self._strangers()
         self._apply(objects.quota(of, plan.hard))
         if (limits := objects.limits(of, plan.hard)) is not None:

@@ -15,6 +15,8 @@ ID = "arena-install.local/user-id"
 UNTIL = "arena-install.local/certificate-until"
 #: On what all users share.
 SHARED_LABEL = "arena-install.local/users"
+#: On Roles in the platform's namespaces that every user gets.
+FOR_USERS_LABEL = "arena-install.local/for-users"
 MANAGED = {"app.kubernetes.io/managed-by": "arena-install"}
 
 ROLE = "arena-user"  # Role, RoleBinding, ResourceQuota and LimitRange in the user's namespace

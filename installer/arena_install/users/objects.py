@@ -84,6 +84,17 @@ def binding(of: Identity) -> Object:
     }
 
 
+def platform_binding(of: Identity, namespace: str, role: str) -> Object:
+    """A right that a component gives to all users, in its own namespace."""
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": of.meta(f"{role}:{of.name}", namespace),
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": role},
+        "subjects": _subjects(of),
+    }
+
+
 def _subjects(of: Identity) -> list[Object]:
     return [{"apiGroup": RBAC, "kind": "User", "name": of.user}]
 

@@ -98,6 +98,7 @@ def remove(api: Api, user: User, shared: Shared = SHARED) -> Removed:
     # The rights first, both kinds. The binding itself stays: without subjects it grants nothing, and says who is going.
     if user.namespace and api.delete(rbac, "RoleBinding", ROLE, user.namespace):
         removed.gone.append(f"RoleBinding {ROLE}")
+    removed.gone += _remove_bindings(api, user)
     if api.get(rbac, "ClusterRoleBinding", bound, metadata_only=True) is not None:
         api.merge(rbac, "ClusterRoleBinding", bound, {"subjects": None})
     certificate.clear(api, user.name)
@@ -122,6 +123,17 @@ def remove(api: Api, user: User, shared: Shared = SHARED) -> Removed:
     if api.delete(rbac, "ClusterRoleBinding", bound):
         removed.gone.append(f"ClusterRoleBinding {bound}")
     return removed
+
+
+def _remove_bindings(api: Api, user: User) -> list[str]:
+    """Those in the platform's namespaces."""
+    gone = []
+    for row in api.list_metadata(f"{RBAC}/v1", "RoleBinding", labelSelector=f"{USER_LABEL}={user.name}"):
+        space, name = row["metadata"]["namespace"], row["metadata"]["name"]
+        ours = (row["metadata"].get("labels") or {}).items() >= MANAGED.items()
+        if space != user.namespace and ours and api.delete(f"{RBAC}/v1", "RoleBinding", name, space):
+            gone.append(f"RoleBinding {name} in {space}")
+    return gone
 
 
 def _remove_namespace(api: Api, namespace: str, removed: Removed) -> None:

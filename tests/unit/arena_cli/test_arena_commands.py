@@ -216,6 +216,19 @@ def test_top_job_asks_prometheus_once(arena: Arena, world: FakeApi) -> None:
     assert sum("/proxy/" in line for line in world.requests) == 1
 
 
+def test_who_may_not_look_for_prometheus_asks_where_ours_is(arena: Arena, world: FakeApi) -> None:
+    world.refuse = lambda method, path, _: (403, "services is forbidden") if path == "/api/v1/services" else None
+    ours = "/api/v1/namespaces/prometheus/services/prometheus:9090/proxy/api/v1/query"
+    labels = {"__name__": "nvidia_gpu_duty_cycle", "pod_name": "pt-run-master-0", "namespace_name": "default"}
+    result = [{"metric": {**labels, "minor_number": "0"}, "value": [0, "61"]}]
+    answer = {"status": "success", "data": {"result": result}, "kind": "-", "metadata": {"name": "-"}}
+    world.objects[ours] = answer
+    assert "61.0%" in arena("top", "job", "pt-run").out
+    world.refuse = lambda method, path, _: (403, "services is forbidden") if "services" in path else None
+    done = arena("top", "job", "pt-run")
+    assert done.code == 1 and "you may not ask Prometheus" in done.err and "arena-install user add" in done.err
+
+
 def test_no_prometheus(arena: Arena, world: FakeApi) -> None:
     done = arena("get", "pt-run", "-g")
     assert done.code == 1 and "there is no Prometheus" in done.err and "prometheus_address=" in done.err
