@@ -1,27 +1,23 @@
 """The drills of suite scheduling in a whole cluster: jobs of every kind get over what is done to it, and whoever ends a
 drill in its midst finds every node taking pods again.
 
-In the lab that ARENA_FAULTS_LAB names, or in a new one.
+In the lab that ARENA_E2E_LAB names, or in a new one.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from arena_user import Site
 
-from arena_install.paths import state_dir
 from arena_install.verify.cordons import MARK
 from arena_install.verify.kube import Kube
-from lab_fixture import require_lab
 
 pytestmark = [pytest.mark.e2e, pytest.mark.lab]
 
@@ -33,26 +29,9 @@ def command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "arena_install", *arguments]
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    if name := os.environ.get("ARENA_FAULTS_LAB"):
-        yield name
-        return
-    require_lab()
-    name = f"t-rec-{uuid.uuid4().hex[:4]}"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ARENA_INSTALL_STATE", str(tmp_path_factory.mktemp("state")))
-        try:
-            made = command("up", "--name", name, "--profile", "full", "--verify", "none")
-            subprocess.run(made, check=True, timeout=3600)
-            yield name
-        finally:
-            subprocess.run(command("lab", "down", name, "--yes"), check=False, timeout=600)
-
-
 @pytest.fixture
-def kube(lab: str) -> Kube:
-    return Kube(state_dir(lab) / "kubeconfig")
+def kube(site: Site) -> Kube:
+    return Kube(site.kubeconfig)
 
 
 def cordoned(kube: Kube) -> list[str]:
@@ -65,11 +44,10 @@ def cordoned(kube: Kube) -> list[str]:
     ]
 
 
-def test_jobs_of_every_kind_get_over_it(lab: str, kube: Kube) -> None:
+def test_jobs_of_every_kind_get_over_it(site: Site, kube: Kube) -> None:
     chosen = [part for id in DRILLS for part in ("--check", f"scheduling.{id}")]
-    done = subprocess.run(
-        command("verify", "--name", lab, "--json", *chosen), capture_output=True, text=True, timeout=1800, check=False
-    )
+    run = command("verify", "--name", site.name, "--json", *chosen)
+    done = subprocess.run(run, capture_output=True, text=True, timeout=1800, check=False)
     tests = {test["name"]: test for test in json.loads(done.stdout)["results"]["tests"]}
     bad = {id: tests[f"scheduling.{id}"]["extra"] for id in DRILLS if tests[f"scheduling.{id}"]["status"] != "passed"}
     assert not bad and done.returncode == 0, bad or done.stdout[-3000:]
@@ -78,12 +56,12 @@ def test_jobs_of_every_kind_get_over_it(lab: str, kube: Kube) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_drain_that_is_interrupted_leaves_no_node_cordoned(
-    lab: str, kube: Kube, number: signal.Signals, tmp_path: Path
+    site: Site, kube: Kube, number: signal.Signals, tmp_path: Path
 ) -> None:
     log = tmp_path / "verify.log"
     with log.open("w") as out:
         running = subprocess.Popen(
-            command("verify", "--name", lab, "--check", "scheduling.drill-drain"), stdout=out, stderr=out
+            command("verify", "--name", site.name, "--check", "scheduling.drill-drain"), stdout=out, stderr=out
         )
         try:
             until = time.monotonic() + CORDONED_WITHIN

@@ -31,7 +31,8 @@ def plan(
     from arena_install.pipeline.setting import Wishes, prepare
 
     setting = prepare(Wishes(inventory, config, profile, tuple(only or ()), tuple(skip or ()), name))
-    settings = explained(setting.cluster.config, config) if explain else None
+    above = "command line" if profile else "the last up"
+    settings = explained(setting.cluster.config, config, above) if explain else None
     with Screen("json" if json else choose_mode(json), verbose=verbose) as screen:
         _, found = look(setting, (lambda _: None) if json else screen.emit)
     tell_plan(found, settings, as_json=json)

@@ -169,24 +169,26 @@ def config_schema() -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "arena-install cluster.yaml"}
 
 
-def explain(config: Config, path: Path | None) -> list[tuple[str, Any, str]]:
+def explain(config: Config, path: Path | None, above: str = "command line") -> list[tuple[str, Any, str]]:
     """Every setting as (key path, value, where it came from), in the order of the schema.
 
-    The third is "default", the place in cluster.yaml ("cluster.yaml:7"), or "command line" where an option stands above
+    The third is "default", the place in cluster.yaml ("cluster.yaml:7"), or `above` where something else stands above
     both. Secrets are masked. path: the cluster.yaml that config was read from.
     """
     written, document, _ = read(path) if path else (Config(), Document(""), [])
     return [
-        (dotted(key), _masked(key, value), _origin(key, value, document, written)) for key, value in _leaves(config, ())
+        (dotted(key), _masked(key, value), _origin(key, value, document, written) or above)
+        for key, value in _leaves(config, ())
     ]
 
 
 def _origin(key: KeyPath, value: Any, document: Document, written: Config | None) -> str:
+    """ "" where it is neither a default nor written."""
     found: Any = written
     for part in key:
         found = found.get(part) if isinstance(found, dict) else getattr(found, str(part), None)
     if (found if isinstance(found, _PLAIN) else str(found)) != value:
-        return "command line"
+        return ""
     return str(document.source(key)) if key in document.lines else "default"
 
 

@@ -14,6 +14,9 @@ from arena_install.inventory.cluster import Cluster
 from arena_install.inventory.config import Config
 from arena_install.plan.catalogue import Role
 
+_PROFILES = ("minimal", "full")
+_PROFILE = "profile"  # file in a cluster's state: which one the last `up` made
+
 
 @dataclass(frozen=True)
 class Wishes:
@@ -59,17 +62,32 @@ class Setting:
         return sorted(known.intersection((*last.files, *last.images, *last.charts)))
 
 
-def read_config(wishes: Wishes) -> Config:
-    """cluster.yaml with the command line's own wishes on top; no host is needed for it."""
+def read_config(wishes: Wishes, state: Path | None = None) -> Config:
+    """cluster.yaml with the command line's own wishes on top; no host is needed for it. Where neither names a profile,
+    it is the one that the cluster with this state has."""
     config = inventory.load(None, wishes.config).config
-    if wishes.profile not in (None, "minimal", "full"):
-        raise ConfigError(f"--profile {wishes.profile}: expected minimal or full")
-    return config.model_copy(update={"profile": wishes.profile}) if wishes.profile else config
+    if wishes.profile not in (None, *_PROFILES):
+        raise ConfigError(f"--profile {wishes.profile}: expected {' or '.join(_PROFILES)}")
+    profile = wishes.profile
+    if profile is None and state is not None and "profile" not in config.model_fields_set:
+        profile = _profile_of(state)
+    return config.model_copy(update={"profile": profile}) if profile else config
+
+
+def keep_profile(setting: Setting) -> None:
+    """For verbs that come after `up`."""
+    (setting.state / _PROFILE).write_text(f"{setting.cluster.config.profile}\n")
+
+
+def _profile_of(state: Path) -> str | None:
+    file = state / _PROFILE
+    found = file.read_text().strip() if file.exists() else ""
+    return found if found in _PROFILES else None
 
 
 def prepare(wishes: Wishes) -> Setting:
     """Read and check all that the user wrote. Without an inventory, the lab of that name must exist."""
-    config = read_config(wishes)
+    read_config(wishes)  # what is wrong with it is told first
     path = wishes.inventory
     if path is None:
         path = lab.inventory_file(wishes.lab)
@@ -80,6 +98,7 @@ def prepare(wishes: Wishes) -> Setting:
             )
     cluster = inventory.load(path, wishes.config)
     name = cluster.name if wishes.inventory else wishes.lab
+    config = read_config(wishes, paths.state_dir(name))
     return _setting(replace(cluster, name=name, config=config), wishes)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from arena_install import artifacts, lab, stack, verify
+from arena_install import artifacts, lab, paths, stack, verify
 from arena_install.apply.ansible import Outcome, run_playbook
 from arena_install.apply.lockfile import exclusive
 from arena_install.artifacts import Resolved
@@ -22,7 +22,7 @@ from arena_install.inventory.config import Config
 from arena_install.pipeline import components, variables
 from arena_install.pipeline.look import look
 from arena_install.pipeline.reach import reachable
-from arena_install.pipeline.setting import Setting, Wishes, lab_names, prepare, read_config
+from arena_install.pipeline.setting import Setting, Wishes, keep_profile, lab_names, prepare, read_config
 from arena_install.plan import Plan
 from arena_install.verify import Report
 
@@ -62,11 +62,13 @@ def run_folder(state: Path, verb: str) -> Path:
 
 def up(wishes: Wishes, emit: Emit, run: Path, suites: Suites = "auto") -> Result:
     """Make it so. Raises ArenaError; whatever was done stays done, and the same call goes on from there."""
-    config = read_config(wishes)
     if wishes.inventory is None:
+        config = read_config(wishes, paths.state_dir(wishes.lab))
         make_lab(config, wishes, emit)
     setting = prepare(wishes)
     with exclusive(setting.state / "lock", emit) as held:
+        if not (wishes.only or wishes.skip):
+            keep_profile(setting)
         _, plan = look(setting, emit)
         resolved = _resolve(setting, emit)
         outcome = _apply_roles(setting, plan, run, emit, held)
