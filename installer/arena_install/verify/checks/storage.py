@@ -20,6 +20,7 @@ from arena_install.verify.registry import check
 _CLAIM_CHECK = "storage.claim"
 _CLAIM = "data"
 ASKED_MIB = 64
+_REMOVAL = 200  # seconds; the provisioner gives a pod that removes a folder 120 of them, and tries again
 
 _LOOK = "kubectl get pods -A | grep provision; kubectl -n local-path-storage logs deployment/local-path-provisioner"
 
@@ -107,7 +108,7 @@ def default_class(ctx: Context) -> Outcome:
     proves="a claim is bound by the default StorageClass, and pods that use it start",
     severity="critical",
     needs=("cluster.nodes-ready", "component:storage"),
-    timeout=240,
+    timeout=260,
     writes=True,
 )
 def claim(ctx: Context) -> Outcome:
@@ -311,7 +312,7 @@ def mib(line: str) -> tuple[int, int] | None:
     "A deleted claim leaves nothing",
     proves="with its claim the volume goes, and on the node nothing stays of its data",
     needs=(_CLAIM_CHECK,),
-    timeout=150,
+    timeout=260,
     writes=True,
 )
 def removed(ctx: Context) -> Outcome:
@@ -321,13 +322,13 @@ def removed(ctx: Context) -> Outcome:
     path = f"/api/v1/persistentvolumes/{segment(volume.name)}"
     expected = "the PersistentVolume is gone, and so is its folder on the node"
     try:
-        ctx.wait(lambda: True if ctx.kube.find(path) is None else None, "the volume to go", seconds=60)
+        ctx.wait(lambda: True if ctx.kube.find(path) is None else None, "the volume to go", seconds=_REMOVAL)
     except TimedOutError:
         state = ctx.kube.find(path) or {"status": {}}
         ctx.save("volume.yaml", state)
         return failed(
             expected,
-            f"the volume is still {state['status'].get('phase')} after 60 s",
+            f"the volume is still {state['status'].get('phase')} after {_REMOVAL} s",
             cause=str(state["status"].get("message") or f"{volume.provisioner} did not remove it"),
             fix=_LOOK,
         )
