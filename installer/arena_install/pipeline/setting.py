@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -52,14 +52,14 @@ class Setting:
         images."""
         used = [role for role in self.roles if any(host.groups.intersection(role.hosts) for host in self.cluster.hosts)]
         now = _names(used, self.components, self.cluster)
-        return tuple(dict.fromkeys((*now, *self._given())))
+        return (*now, *self._given_before({self.lock.find(name).name for name in now}))
 
-    def _given(self) -> list[str]:
-        """What the resolved lock of the last `up` holds, as far as the lock still knows it."""
+    def _given_before(self, now: Collection[str]) -> list[str]:
+        """What the resolved lock of the last `up` holds beside these, as far as the lock still knows it."""
         if not self.resolved_file.exists():
             return []
         last, known = artifacts.Resolved.load(self.resolved_file), set(self.lock.names())
-        return sorted(known.intersection((*last.files, *last.images, *last.charts)))
+        return sorted(known.intersection((*last.files, *last.images, *last.charts)).difference(now))
 
 
 def read_config(wishes: Wishes, state: Path | None = None) -> Config:
