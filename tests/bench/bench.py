@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import fifty
+import hosts
 import whole
 from measure import BIN, Row, median_seconds, show
 
@@ -41,7 +42,12 @@ def help_rows(rounds: int) -> list[Row]:
     return [Row(f"{name} --help, against typer's hello world", got[name], got["hello"], "s", 1.5) for name in commands]
 
 
-PARTS: dict[str, Callable[[int], list[Row]]] = {"help": help_rows, "plan": fifty.rows, "up": whole.rows}
+PARTS: dict[str, Callable[[int], list[Row]]] = {
+    "help": help_rows,
+    "plan": fifty.rows,
+    "hosts": hosts.rows,
+    "up": whole.rows,
+}
 
 
 def main() -> int:

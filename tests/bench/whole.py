@@ -45,7 +45,7 @@ def rows(rounds: int) -> list[Row]:
 
 
 def _up() -> None:
-    _run([str(BIN / "arena-install"), "up", "--name", NAME, "--profile", PROFILE])
+    run([str(BIN / "arena-install"), "up", "--name", NAME, "--profile", PROFILE])
 
 
 def _stack(rounds: int) -> tuple[float, float]:
@@ -56,7 +56,7 @@ def _stack(rounds: int) -> tuple[float, float]:
     theirs: list[float] = []
     with reachable(setting, must=True) as kubeconfig, tempfile.TemporaryDirectory() as folder:
         wanted = components.wanted(setting)
-        there, away = _scripts(setting, resolved, [inputs_of(wish, resolved) for wish in wanted.values()], Path(folder))
+        there, away = scripts(setting, resolved, [inputs_of(wish, resolved) for wish in wanted.values()], Path(folder))
         env = {"KUBECONFIG": str(kubeconfig), "HOME": folder, "PATH": "/usr/bin:/bin"}
 
         def in_and_out() -> None:
@@ -64,8 +64,8 @@ def _stack(rounds: int) -> tuple[float, float]:
             stack.uninstall(kubeconfig, resolved, tuple(wanted), ignore)
 
         def by_script() -> None:
-            theirs.append(_seconds(lambda: _run(["sh", "-eu", str(there)], env)))
-            _run(["sh", "-eu", str(away)], env)
+            theirs.append(_seconds(lambda: run(["sh", "-eu", str(there)], env)))
+            run(["sh", "-eu", str(away)], env)
 
         stack.uninstall(kubeconfig, resolved, tuple(wanted), ignore)
         for turn in range(rounds):
@@ -74,7 +74,7 @@ def _stack(rounds: int) -> tuple[float, float]:
     return statistics.median(ours), statistics.median(theirs)
 
 
-def _scripts(
+def scripts(
     setting: Setting, resolved: Resolved, inputs: Sequence[Inputs], folder: Path
 ) -> tuple[Path, Path]:
     """Shell scripts that put the components in, and take them out: what a page of kubectl and helm would say."""
@@ -133,7 +133,7 @@ def _seconds(work: Callable[[], object]) -> float:
     return time.monotonic() - started
 
 
-def _run(command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
+def run(command: Sequence[str], env: Mapping[str, str] | None = None) -> None:
     """Raises CalledProcessError, after the last words of what failed are on the screen."""
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, env=env)
     if done.returncode:
