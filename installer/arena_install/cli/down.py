@@ -13,6 +13,7 @@ def down(
     inventory: options.Inventory = None,
     config: options.ConfigFile = None,
     name: options.Name = "lab",
+    kubeconfig: options.Kubeconfig = None,
     host: Annotated[list[str] | None, typer.Option(help="Only this host; the cluster goes on (repeat).")] = None,
     component: Annotated[
         list[str] | None, typer.Option(help="Only this cluster component; the hosts stay (repeat).")
@@ -41,7 +42,9 @@ def down(
         raise typer.BadParameter("takes out hosts, --component components: one after the other", param_hint="--host")
     if json and not (yes or dry_run):
         raise typer.BadParameter("nobody can be asked: add --yes or --dry-run", param_hint="--json")
-    if inventory is None and not (host or component):
+    if host and kubeconfig:
+        raise typer.BadParameter("the hosts of an existing cluster are not ours", param_hint="--host")
+    if inventory is None and kubeconfig is None and not (host or component):
         from arena_install.cli.lab import remove_lab
 
         remove_lab(name, dry_run=dry_run, keep_reports=keep_reports, yes=yes, json=json, verbose=verbose)
@@ -53,7 +56,7 @@ def down(
     from arena_install.pipeline.setting import Wishes, prepare
     from arena_install.pipeline.up import run_folder
 
-    wishes = Wishes(inventory, config, lab=name)
+    wishes = Wishes(inventory, config, lab=name, kubeconfig=kubeconfig)
     request = Request(
         tuple(host or ()), tuple(component or ()), force, skip_unreachable, keep_reports, float(drain_timeout)
     )

@@ -14,6 +14,10 @@ Inventory = Annotated[
     ),
 ]
 ConfigFile = Annotated[Path | None, typer.Option("-c", "--config", help="cluster.yaml, typed and optional.")]
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", help="A cluster that is there already: only what goes inside it is ours. No hosts."),
+]
 Profile = Annotated[
     str | None, typer.Option(help="What to install: minimal or full (default: cluster.yaml's, else minimal).")
 ]

@@ -16,6 +16,7 @@ def plan(
     only: options.Only = None,
     skip: options.Skip = None,
     name: options.Name = "lab",
+    kubeconfig: options.Kubeconfig = None,
     explain: Annotated[bool, typer.Option("--explain", help="Show every setting and where it came from.")] = False,
     detailed_exitcode: Annotated[
         bool, typer.Option("--detailed-exitcode", help="Exit 4 when there are changes.")
@@ -30,7 +31,7 @@ def plan(
     from arena_install.pipeline.look import look
     from arena_install.pipeline.setting import Wishes, prepare
 
-    setting = prepare(Wishes(inventory, config, profile, tuple(only or ()), tuple(skip or ()), name))
+    setting = prepare(Wishes(inventory, config, profile, tuple(only or ()), tuple(skip or ()), name, kubeconfig))
     above = "command line" if profile else "the last up"
     settings = explained(setting.cluster.config, config, above) if explain else None
     with Screen("json" if json else choose_mode(json), verbose=verbose) as screen:

@@ -14,6 +14,7 @@ def status(
     inventory: options.Inventory = None,
     config: options.ConfigFile = None,
     name: options.Name = "lab",
+    kubeconfig: options.Kubeconfig = None,
     html: Annotated[
         Path | None, typer.Option(help="Also write a page for people into this file: GPUs, jobs, alerts.")
     ] = None,
@@ -25,7 +26,7 @@ def status(
     from arena_install.pipeline.setting import Wishes, prepare
     from arena_install.pipeline.status import gather
 
-    setting = prepare(Wishes(inventory, config, lab=name))
+    setting = prepare(Wishes(inventory, config, lab=name, kubeconfig=kubeconfig))
     if html and not html.absolute().parent.is_dir():
         folder = html.absolute().parent
         raise ConfigError("the page has no folder to go into", where=str(html), fix=f"mkdir -p {folder}")

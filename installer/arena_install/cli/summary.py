@@ -62,6 +62,8 @@ def tell_up(result: Result, *, as_json: bool) -> None:
             else f"changed: {tasks} tasks on {len(result.changed)} hosts, {len(result.components)} components",
         )
     )
+    for name, why in result.plan.left_out.items():
+        console.print(f"  left out    {name}: {why}", soft_wrap=True)
     console.print(f"  kubeconfig  {kubeconfig}", soft_wrap=True)
     if result.report_folder:
         console.print(f"  report      {result.report_folder / 'report.html'}", soft_wrap=True)
@@ -80,6 +82,8 @@ def tell_plan(plan: Plan, settings: Settings | None, *, as_json: bool) -> None:
             table.add_row(key, str(value), str(source))
         console.print(table)
         console.print()
+    for name, why in plan.left_out.items():
+        console.print(f"{name} is left out: {why}", soft_wrap=True)
     if plan.empty:
         console.print("No changes: every host and component is as recorded and as wanted.")
         return

@@ -16,6 +16,7 @@ def up(
     only: options.Only = None,
     skip: options.Skip = None,
     name: options.Name = "lab",
+    kubeconfig: options.Kubeconfig = None,
     verify: Annotated[
         str, typer.Option(help="auto: all suites when something changed, else quick. Or all, quick, none.")
     ] = "auto",
@@ -32,13 +33,13 @@ def up(
     from arena_install.cli.summary import tell_up
     from arena_install.inventory import load
     from arena_install.paths import state_dir
-    from arena_install.pipeline.setting import Wishes
+    from arena_install.pipeline.setting import Wishes, prepare
     from arena_install.pipeline.up import run_folder
     from arena_install.pipeline.up import up as make
 
-    wishes = Wishes(inventory, config, profile, tuple(only or ()), tuple(skip or ()), name)
-    cluster = load(inventory, config).name if inventory else name
-    run = run_folder(state_dir(cluster), "up")
+    wishes = Wishes(inventory, config, profile, tuple(only or ()), tuple(skip or ()), name, kubeconfig)
+    state = prepare(wishes).state if kubeconfig else state_dir(load(inventory, config).name if inventory else name)
+    run = run_folder(state, "up")
     with Screen(choose_mode(json), run / "events.jsonl", verbose=verbose) as screen:
         result = make(wishes, screen.emit, run, verify)  # type: ignore[arg-type]
     tell_up(result, as_json=json)

@@ -38,6 +38,7 @@ def add(
     inventory: options.Inventory = None,
     config: options.ConfigFile = None,
     name: options.Name = "lab",
+    kubeconfig: options.Kubeconfig = None,
     json: options.Json = False,
 ) -> None:
     """Give somebody a namespace, a quota, a queue and a kubeconfig with which `arena` works, and nothing else.
@@ -49,7 +50,7 @@ def add(
     from arena_install.pipeline.setting import Wishes, prepare
     from arena_install.users import Wish
 
-    setting = prepare(Wishes(inventory, config, lab=name))
+    setting = prepare(Wishes(inventory, config, lab=name, kubeconfig=kubeconfig))
     wish = Wish(user, namespace, gpus, cpu, memory, queue, days, revoke)
     tell_added(users.add(setting, wish, output), as_json=json)
 
@@ -60,6 +61,7 @@ def list_(
     inventory: options.Inventory = None,
     config: options.ConfigFile = None,
     name: options.Name = "lab",
+    kubeconfig: options.Kubeconfig = None,
     json: options.Json = False,
 ) -> None:
     """Show the users of a cluster: what each may use and uses, and until when. Writes nothing."""
@@ -69,7 +71,7 @@ def list_(
     from arena_install.pipeline import user as users
     from arena_install.pipeline.setting import Wishes, prepare
 
-    setting = prepare(Wishes(inventory, config, lab=name))
+    setting = prepare(Wishes(inventory, config, lab=name, kubeconfig=kubeconfig))
     tell_users(users.rows(setting), setting.cluster.name, as_json=json or output == "json")
 
 
@@ -80,6 +82,7 @@ def remove(
     inventory: options.Inventory = None,
     config: options.ConfigFile = None,
     name: options.Name = "lab",
+    kubeconfig: options.Kubeconfig = None,
     json: options.Json = False,
 ) -> None:
     """Take a user away with all jobs and volumes. The rights of every kubeconfig handed out end at once."""
@@ -89,7 +92,7 @@ def remove(
     from arena_install.pipeline import user as users
     from arena_install.pipeline.setting import Wishes, prepare
 
-    setting = prepare(Wishes(inventory, config, lab=name))
+    setting = prepare(Wishes(inventory, config, lab=name, kubeconfig=kubeconfig))
     lost = users.loss(setting, user)
     if not json:
         tell_loss(lost)

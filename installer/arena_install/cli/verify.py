@@ -15,6 +15,7 @@ def verify(
     config: options.ConfigFile = None,
     profile: options.Profile = None,
     name: options.Name = "lab",
+    kubeconfig: options.Kubeconfig = None,
     suite: Annotated[list[str] | None, typer.Option(help="Only these suites, with all their checks (repeat).")] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="All checks, also those that take long or disturb for a moment.")
@@ -36,14 +37,15 @@ def verify(
     from arena_install.errors import ConfigError
     from arena_install.pipeline.setting import Wishes, prepare
     from arena_install.pipeline.up import run_folder
-    from arena_install.verify import run, suites_for
+    from arena_install.verify import run
 
-    setting = prepare(Wishes(inventory, config, profile, lab=name))
-    if not setting.kubeconfig.exists() or not setting.resolved_file.exists():
+    setting = prepare(Wishes(inventory, config, profile, lab=name, kubeconfig=kubeconfig))
+    resolved = Resolved.load(setting.resolved_file) if setting.resolved_file.exists() else None
+    if not setting.existing and not (setting.kubeconfig.exists() and resolved):
         raise ConfigError(
             f"cluster {setting.cluster.name} was not set up from here", fix="run `arena-install up` first"
         )
-    known = suites_for(setting.components)
+    known = setting.suites()
     if sum(map(bool, (suite, check, everything))) > 1:
         raise typer.BadParameter("name suites or checks, or ask for all", param_hint="--check")
     for wanted in suite or ():
@@ -54,7 +56,7 @@ def verify(
         report = run(
             setting.cluster,
             setting.kubeconfig,
-            Resolved.load(setting.resolved_file),
+            resolved,
             () if check else tuple(suite or known),
             output or folder / "report",
             (lambda _: None) if json else screen.emit,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from arena_install import stack
 from arena_install.errors import UnreachableError
 from arena_install.pipeline.setting import Setting
 from arena_install.plan import Record
+from arena_install.stack import foreign
 from arena_install.stack import nodes as stack_nodes
 from arena_install.stack.api import Api
 from arena_install.stack.values import Wish
@@ -28,6 +30,15 @@ def found(kubeconfig: Path) -> dict[str, Record] | None:
         return dict(stack.inspect(api).records)
     except UnreachableError:
         return None
+    finally:
+        api.close()
+
+
+def left_out(kubeconfig: Path, wanted: Mapping[str, Wish]) -> dict[str, str]:
+    """Component -> what an existing cluster has in its place. Raises UnreachableError."""
+    api = Api(kubeconfig, timeout=10)
+    try:
+        return foreign.survey(api, wanted)
     finally:
         api.close()
 

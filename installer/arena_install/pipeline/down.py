@@ -7,7 +7,7 @@ as leaving before anything is taken from them, and each mark goes with the last 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from arena_install import artifacts, stack
@@ -46,7 +46,9 @@ def down(setting: Setting, request: Request, emit: Emit, run: Path) -> Result:
             raise
         work = _Work(setting, request, removal, emit, run, held)
         if request.components:
-            return work.components()
+            return work.components(request.components)
+        if setting.existing:
+            return work.inside()
         return work.cluster() if removal.whole else work.hosts()
 
 
@@ -63,7 +65,13 @@ class _Work:
     run: Path
     held: int  # descriptor of the cluster's lock, for children
 
-    def components(self) -> Result:
+    def inside(self) -> Result:
+        """All that is ours in a cluster that is not."""
+        names = [row.component for row in self.removal.components]
+        result = self.components(names) if names else Result(self.removal, {}, {})
+        return replace(result, kept=_forget(self.setting, self.request))
+
+    def components(self, wanted: Sequence[str]) -> Result:
         """Some components, and what they left on hosts."""
         self.unproven()
         with answering(self.setting) as api:
@@ -78,7 +86,7 @@ class _Work:
                     extra = {"arena_hosts": {"kubernetes_node": list(self.removal.names)}, "arena_leaves": leaves}
                     changed.update(self.play("leaves.yml", extra))
 
-            results = stack.uninstall(api.kubeconfig, helm, self.request.components, self.emit, on_hosts=on_hosts)
+            results = stack.uninstall(api.kubeconfig, helm, wanted, self.emit, on_hosts=on_hosts)
         return Result(self.removal, changed, {name: result.text for name, result in results.items()})
 
     def hosts(self) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 
 from arena_install import probe
 from arena_install.errors import ArenaError, ErrorGroup, StepError, UnreachableError
@@ -16,12 +17,27 @@ from arena_install.probe.facts import Facts, HostFacts, Unreachable
 
 def look(setting: Setting, emit: Emit) -> tuple[Facts, Plan]:
     """Probe all hosts and plan. Raises UnreachableError or StepError (grouped) when a host can't be worked with."""
+    if setting.existing:
+        return Facts({}), _inside(setting, emit)
     cluster = setting.cluster
     with step(emit, "probe/hosts", f"{len(cluster.hosts)} hosts") as looking:
         facts = probe.probe(cluster, emit)
         looking.end("ok", f"{len(cluster.hosts)} hosts")
     refuse(facts, emit)
     return facts, plan_from(setting, facts)
+
+
+def _inside(setting: Setting, emit: Emit) -> Plan:
+    """The plan for a cluster that is there already. Raises UnreachableError."""
+    wanted = components.wanted(setting)
+    with step(emit, "cluster/existing", setting.cluster.name) as looking:
+        left_out = components.left_out(setting.kubeconfig, wanted)
+        for name, why in left_out.items():
+            looking.log(f"{name} is left out: {why}")
+        looking.end("ok", f"{len(wanted) - len(left_out)} of {len(wanted)} components are for us to install")
+    digests = {name: wish.digest for name, wish in wanted.items() if name not in left_out}
+    found = components.found(setting.kubeconfig)
+    return replace(make_plan(setting.cluster, (), {}, {}, digests, found), left_out=left_out)
 
 
 def refuse(facts: Facts, emit: Emit) -> None:

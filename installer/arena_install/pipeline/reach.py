@@ -18,7 +18,7 @@ def reachable(setting: Setting, *, must: bool = False) -> Iterator[Path]:
 
     Without `must`, an API that does not answer is no error: the file is yielded as it is.
     """
-    if not setting.kubeconfig.exists():
+    if setting.existing or not setting.kubeconfig.exists():
         yield setting.kubeconfig
         return
     opened = tunnel.reachable(setting.kubeconfig, setting.cluster.group("control_plane")[0])

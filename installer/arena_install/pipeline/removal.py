@@ -58,6 +58,10 @@ def look(setting: Setting, request: Request, emit: Emit) -> Removal:
             entries, leaving = (stack.installed(api), nodes.leaving(api)) if api else ({}, frozenset())
     if request.components:
         return _components_alone(setting, request, entries, emit)
+    if setting.existing:
+        if api is None:
+            raise no_api(setting)
+        return Removal(whole=True, components=_components([name for name in entries if name in rows], entries))
     removal = remove_hosts(setting.cluster, setting.roles, _ledgers(setting, wanted, request, emit), wanted, leaving)
     if not removal.whole:
         return removal
@@ -86,7 +90,7 @@ def no_api(setting: Setting) -> UnreachableError:
 
 def _components_alone(setting: Setting, request: Request, entries: Mapping[str, Entry], emit: Emit) -> Removal:
     found = _components(request.components, entries)
-    if not any(row.leaves for row in found):
+    if setting.existing or not any(row.leaves for row in found):
         return Removal(components=found)
     ledgers = _ledgers(setting, (), request, emit)
     hosts = tuple(HostRemoval(name) for name, roles in ledgers.items() if "kubernetes_node" in (roles or ()))

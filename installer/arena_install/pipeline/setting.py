@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -28,6 +29,7 @@ class Wishes:
     only: tuple[str, ...] = ()
     skip: tuple[str, ...] = ()
     lab: str = "lab"
+    kubeconfig: Path | None = None  # of a cluster that is there already, of which only the inside is ours
 
 
 @dataclass(frozen=True)
@@ -37,14 +39,25 @@ class Setting:
     lock: Lock
     components: tuple[str, ...]  # of the cluster, needs first
     state: Path
+    given: Path | None = None  # the kubeconfig of an existing cluster
 
     @property
     def kubeconfig(self) -> Path:
-        return self.state / "kubeconfig"
+        return self.given or self.state / "kubeconfig"
+
+    @property
+    def existing(self) -> bool:
+        """Whether hosts and Kubernetes are somebody else's."""
+        return self.given is not None
 
     @property
     def resolved_file(self) -> Path:
         return self.state / "resolved.lock.json"
+
+    def suites(self) -> tuple[str, ...]:
+        """Those that prove this cluster."""
+        all_of_them = verify.suites_for(self.components)
+        return tuple(suite for suite in all_of_them if suite != "host") if self.existing else all_of_them
 
     def names(self) -> tuple[str, ...]:
         """Every entry of the lock that this cluster uses: by its roles, its components and its checks; and what it was
@@ -86,7 +99,9 @@ def _profile_of(state: Path) -> str | None:
 
 
 def prepare(wishes: Wishes) -> Setting:
-    """Read and check all that the user wrote. Without an inventory, the lab of that name must exist."""
+    """Read and check all that the user wrote. Without an inventory or a kubeconfig, the lab of that name must exist."""
+    if wishes.kubeconfig is not None:
+        return _existing(wishes, wishes.kubeconfig)
     read_config(wishes)  # what is wrong with it is told first
     path = wishes.inventory
     if path is None:
@@ -100,6 +115,48 @@ def prepare(wishes: Wishes) -> Setting:
     name = cluster.name if wishes.inventory else wishes.lab
     config = read_config(wishes, paths.state_dir(name))
     return _setting(replace(cluster, name=name, config=config), wishes)
+
+
+def _existing(wishes: Wishes, kubeconfig: Path) -> Setting:
+    if wishes.inventory is not None:
+        raise ConfigError(
+            "an inventory and a kubeconfig were given",
+            why="with -i hosts are set up; with --kubeconfig a cluster that is there already gets what goes inside it",
+            fix="leave one of them out",
+        )
+    path = kubeconfig.expanduser().absolute()
+    if path.is_relative_to(paths.state_home().absolute()):
+        raise ConfigError(
+            "this cluster was made by arena-install, hosts and all",
+            where=str(path),
+            fix="name it as when it was made: -i hosts.ini, or --name for a lab",
+        )
+    named = kubeconfig_name(path)
+    cluster = inventory.load(None, wishes.config)
+    name = cluster.name if "name" in cluster.config.model_fields_set else named
+    config = read_config(wishes, paths.state_dir(name))
+    return replace(_setting(replace(cluster, name=name, config=config), wishes), given=path)
+
+
+def kubeconfig_name(path: Path) -> str:
+    """What the kubeconfig calls its current cluster, fit for a folder. Raises ConfigError for what is none."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text())
+        current = next(row for row in found["contexts"] if row["name"] == found["current-context"])
+        name = str(current["context"]["cluster"])
+    except OSError as error:
+        raise ConfigError(
+            "the kubeconfig can't be read", where=str(path), why=str(error.strerror), fix="--kubeconfig FILE"
+        ) from error
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, StopIteration) as error:
+        raise ConfigError(
+            "this is no kubeconfig with a current context",
+            where=str(path),
+            fix=f"kubectl --kubeconfig {path} config get-contexts",
+        ) from error
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:63] or "cluster"
 
 
 def _setting(cluster: Cluster, wishes: Wishes) -> Setting:

@@ -8,7 +8,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -62,7 +62,7 @@ def run_folder(state: Path, verb: str) -> Path:
 
 def up(wishes: Wishes, emit: Emit, run: Path, suites: Suites = "auto") -> Result:
     """Make it so. Raises ArenaError; whatever was done stays done, and the same call goes on from there."""
-    if wishes.inventory is None:
+    if wishes.inventory is None and wishes.kubeconfig is None:
         config = read_config(wishes, paths.state_dir(wishes.lab))
         make_lab(config, wishes, emit)
     setting = prepare(wishes)
@@ -70,13 +70,13 @@ def up(wishes: Wishes, emit: Emit, run: Path, suites: Suites = "auto") -> Result
         if not (wishes.only or wishes.skip):
             keep_profile(setting)
         _, plan = look(setting, emit)
-        resolved = _resolve(setting, emit)
+        ours = tuple(name for name in setting.components if name not in plan.left_out)
+        resolved = _resolve(replace(setting, components=ours), emit)
         outcome = _apply_roles(setting, plan, run, emit, held)
         with reachable(setting, must=True) as kubeconfig:
             # Also with an empty plan, to see that everything is ready; what is due it works out as the plan does.
-            results = stack.install(
-                setting.cluster, kubeconfig, resolved, components.wanted(setting), emit, evidence=run / "evidence"
-            )
+            wanted = {name: wish for name, wish in components.wanted(setting).items() if name not in plan.left_out}
+            results = stack.install(setting.cluster, kubeconfig, resolved, wanted, emit, evidence=run / "evidence")
             installed = tuple(name for name, result in results.items() if result.changed)
             idle = plan.empty and not installed
             if outcome.changed and suites != "none":
@@ -173,7 +173,7 @@ def _verify(
         setting.cluster,
         kubeconfig,
         resolved,
-        verify.suites_for(setting.components) if everything else ("quick",),
+        setting.suites() if everything else ("quick",),
         folder,
         emit,
         folder=run,

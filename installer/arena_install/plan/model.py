@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Why = Literal["new", "unfinished", "changed", "drift", "unseen"]
@@ -50,6 +50,7 @@ class Plan:
     roles: tuple[RoleAction, ...] = ()
     components: tuple[ComponentAction, ...] = ()
     digests: Mapping[str, Mapping[str, str]] | None = None  # host -> role -> input digest, for the ledger
+    left_out: Mapping[str, str] = field(default_factory=dict)  # component -> what an existing cluster has in its place
 
     @property
     def empty(self) -> bool:
@@ -62,7 +63,12 @@ class Plan:
         return tuple(dict.fromkeys(action.host for action in self.roles))
 
     def as_dict(self) -> dict[str, Any]:
-        return {"changes": not self.empty, "roles": _dicts(self.roles), "components": _dicts(self.components)}
+        return {
+            "changes": not self.empty,
+            "roles": _dicts(self.roles),
+            "components": _dicts(self.components),
+            "left_out": dict(self.left_out),
+        }
 
 
 def _dicts(rows: Iterable[Any]) -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ class Crds(_Row):
     """CRDs that are applied apart from Helm."""
 
     file: str  # name in the resolved lock's files
+    claims: tuple[str, ...]  # patterns of the names of all CRDs in it
     own: tuple[str, ...] = ()  # of these CRDs, the objects in the component's own namespace are its own, not a user's
     #: CRD of a cluster-scoped kind -> names of the objects that the component makes by itself
     makes: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
@@ -81,6 +82,8 @@ class Component(_Row):
     #: Value of the component's own -> what it may be -> images that only this choice runs.
     choices: Mapping[str, Mapping[str, tuple[str, ...]]] = Field(default_factory=dict)
     profiles: tuple[Profile, ...] = ("minimal", "full")
+    #: Not needed in an existing cluster that has what it is for from elsewhere.
+    unless: Literal["", "network", "storage"] = ""
     #: workload -> what its pods have beyond Pod Security's baseline, in the words of arena_install.verify.powers
     privileges: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     node_labels: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)  # inventory group -> labels of its nodes

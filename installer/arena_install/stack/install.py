@@ -172,7 +172,8 @@ class _Job:
         for reason in drifted:
             handle.log(f"{reason}: putting it back")
         entry = await self._thread(self._prepare, inputs, before)
-        blocked = [need for need in component.needs if (await self._done[need]).outcome in ("failed", "skipped")]
+        needs = [self._done[need] for need in component.needs if need in self._done]  # else it is there by other means
+        blocked = [row.name for row in [await need for need in needs] if row.outcome in ("failed", "skipped")]
         if blocked:
             return Result(name, "skipped", f"needs {', '.join(blocked)}, which is not there")
         assert self.helm is not None

@@ -56,6 +56,7 @@ def test_the_plan_as_json_has_every_reason() -> None:
         "changes": True,
         "roles": [{"role": "base", "host": "w1", "reasons": [asdict(Reason("new"))]}],
         "components": [{"component": "net", "reasons": [asdict(drift)]}],
+        "left_out": {},
     }
 
 

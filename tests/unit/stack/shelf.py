@@ -82,7 +82,11 @@ class Shelf:
         packed = wrap_objects(objects or [config_map(name, "settings")], name, "1.0.0", crds=crds)
         self.chart(name).write_bytes(packed.tgz)
         if crds:
-            full["crds"] = {"file": f"{name}-crds", "makes": {crd: list(made) for crd, made in (makes or {}).items()}}
+            full["crds"] = {
+                "file": f"{name}-crds",
+                "claims": [row["metadata"]["name"] for row in crds],
+                "makes": {crd: list(made) for crd, made in (makes or {}).items()},
+            }
             self.file(f"{name}-crds").write_bytes(dump_stream(crds))
         (home / "component.yaml").write_text(yaml.safe_dump(full, sort_keys=False))
         (home / "values.yaml.j2").write_text(values)

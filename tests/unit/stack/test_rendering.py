@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from shelf import Shelf, cluster, config_map
 
 from apiserver_fixture import artifacts_here
 from arena_install.artifacts import Resolved
+from arena_install.artifacts.charts import load_stream
 from arena_install.stack import artifacts_of, catalogue, needed, rendered_images
 from arena_install.stack.graph import order
 from arena_install.stack.images import references, render
@@ -54,6 +56,13 @@ def test_every_object_has_its_components_namespace_and_pods_say_what_they_may(re
             space = obj["metadata"].get("namespace", home)
             assert space == home or (name, obj["kind"], space) in ELSEWHERE, f"{name}: {obj['kind']} is elsewhere"
             assert obj["kind"] not in ("Namespace", "CustomResourceDefinition"), "the stack makes these"
+
+
+def test_a_row_claims_each_crd_that_it_brings(resolved: Resolved, profile: str) -> None:
+    for name in needed(profile):
+        if rows := catalogue()[name].crds:
+            brought = [row["metadata"]["name"] for row in load_stream(resolved.file(rows.file).read_bytes())]
+            assert [crd for crd in brought if not any(fnmatch(crd, claim) for claim in rows.claims)] == [], name
 
 
 def test_flannel_is_told_the_clusters_pod_network(resolved: Resolved) -> None:
