@@ -17,6 +17,7 @@ from pathlib import Path
 
 import fifty
 import hosts
+import jobs
 import whole
 from measure import BIN, Row, median_seconds, show
 
@@ -45,6 +46,7 @@ def help_rows(rounds: int) -> list[Row]:
 PARTS: dict[str, Callable[[int], list[Row]]] = {
     "help": help_rows,
     "plan": fifty.rows,
+    "jobs": jobs.rows,
     "hosts": hosts.rows,
     "up": whole.rows,
 }
