@@ -3,7 +3,7 @@ BIN := .venv/bin
 LAB ?= lab
 PROFILE ?= minimal
 
-.PHONY: up down vagrant-up test lint fast guides e2e apiserver labs roles soak faults drills bench wheel clean .setup-test
+.PHONY: up down vagrant-up test lint fast guides e2e apiserver labs roles soak faults drills interop bench wheel clean .setup-test
 .DEFAULT_GOAL := up
 
 up:  ## a lab on this machine: container hosts, Kubernetes, simulated GPUs, a model trained, a report; PROFILE=full for all components
@@ -56,6 +56,9 @@ faults:  ## every fault in a lab: pass, fail, mend, pass; an hour, goes on where
 
 drills: .setup-test  ## jobs of every kind under kills, drains and restarts; each component out and in; half an hour, in a lab
 	$(BIN)/pytest tests/e2e/test_recovery.py tests/e2e/test_catalogue.py -q --durations=20
+
+interop: .setup-test  ## our arena and upstream's, built for it, on one API server: each sees and deletes the other's
+	$(BIN)/pytest tests/interop -q
 
 bench:  ## ratios against other tools, printed; never part of a test
 	@./setup.sh test

@@ -38,6 +38,12 @@ def upstream(target: Path = TARGET) -> Path:
     return target
 
 
+def charts() -> Path:
+    """The charts that belong to it, in Go's cache of modules."""
+    told = json.loads(_go(upstream().parent / "module", "mod", "download", "-json", f"{MODULE}@{VERSION}"))
+    return Path(told["Dir"]) / "charts"
+
+
 def _go(folder: Path, *words: str) -> str:
     command = ["uv", "tool", "run", "--quiet", "--from", _TOOLCHAIN, "go", *words]
     done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, text=True, check=True, stdin=subprocess.DEVNULL)
