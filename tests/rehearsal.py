@@ -28,6 +28,7 @@ T = TypeVar("T")
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "build/faults"
 _MARKS = ("✗", "!")
+_SETTLE, _PAUSE = 120.0, 5.0  # seconds that a mended cluster has to come to rest; between two looks
 
 
 @dataclass
@@ -106,7 +107,8 @@ class Rehearsal:
 
     def _passes(self, fault: Fault, ids: set[str], when: str, seen: Seen) -> None:
         """The checks that the fault names pass, and what passed before passes after it."""
-        found = self._timed(seen, when, lambda: self.verify(ids) if ids else {})
+        ask = self._settled if when == "after" else self.verify
+        found = self._timed(seen, when, lambda: ask(ids) if ids else {})
         if when == "before":
             named = {*fault.fails, *fault.also, *fault.may}
             self._aside |= {id: row["cause"] for id, row in self._broken(found) if id not in named}
@@ -116,6 +118,14 @@ class Rehearsal:
             self._well |= set(found) - set(self._aside)
         seen.problems += problems
         self._save(seen)
+
+    def _settled(self, ids: Iterable[str]) -> dict[str, dict[str, str]]:
+        """As verify; what does not pass is asked again for a while: controllers that lost the API start anew."""
+        found, deadline = self.verify(ids), time.monotonic() + _SETTLE
+        while (left := {id for id, _ in self._broken(found)}) and time.monotonic() < deadline:
+            time.sleep(_PAUSE)
+            found |= self.verify(left)
+        return found
 
     def mend_all(self) -> None:
         self._command("lab", "fault", "--mend-all", "--name", self.lab)

@@ -1,5 +1,5 @@
-"""Two commands, one cluster: what upstream's arena submits or serves is listed, shown and deleted by ours, the other way
-round too, and nothing stays behind.
+"""Two commands, one cluster: what upstream's arena submits or serves is listed, shown and deleted by ours, the other
+way round too, and nothing stays behind.
 
 On a real API server without kubelets: nothing runs, and all that either makes is there to be compared.
 """
