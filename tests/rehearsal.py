@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import subprocess
 import sys
 import time
@@ -27,6 +28,8 @@ T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 RESULTS = REPOSITORY / "build/faults"
+PAGE = REPOSITORY / "docs/faults.md"
+_ROW = re.compile(r"^\| `(?P<fault>[^`]+)` \|.*\| \d{4}-\d\d-\d\d `(?P<digest>[0-9a-f]+)` \|$")
 _MARKS = ("✗", "!")
 _SETTLE, _PAUSE = 120.0, 5.0  # seconds that a mended cluster has to come to rest; between two looks
 
@@ -56,6 +59,13 @@ class Seen:
     def save(self) -> None:
         RESULTS.mkdir(parents=True, exist_ok=True)
         (RESULTS / f"{self.fault}.json").write_text(json.dumps({**asdict(self), "good": self.good}, indent=1) + "\n")
+
+
+def on_page() -> dict[str, tuple[str, str]]:
+    """Fault -> (digest, its row) of those that the page says were as declared: what was seen on other machines."""
+    text = PAGE.read_text() if PAGE.is_file() else ""
+    rows = [(line, _ROW.match(line)) for line in text.splitlines()]
+    return {found["fault"]: (found["digest"], line) for line, found in rows if found}
 
 
 def load(fault: str) -> Seen | None:
