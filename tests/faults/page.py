@@ -27,7 +27,7 @@ def page(seen: dict[str, Seen], before: dict[str, tuple[str, str]]) -> str:
         "",
         "Each fault was put into a running lab by `arena-install lab fault`: the checks concerned passed, failed while",
         "it was in, and passed again when it was mended; nothing failed beside them but what is named here. Written by",
-        "`make faults`, nothing entered by hand. Seconds are of that run, on a machine that did other work too. The last",
+        "`make faults`, nothing entered by hand. Seconds are of that run, on a machine that did other work. The last",
         "column has the day, and a digest of the fault and of its checks' code: `make faults` repeats what changed.",
         "",
         f"Kubernetes {version}: {len(of)} of {len(known)} faults went pass, fail, mend, pass as they declare; "
