@@ -66,6 +66,7 @@ IMAGES = [
     "arena-install.local/verify-tensorflow:2.21.0",
     "arena-install.local/arena-tools:1.0",
     "arena-install.local/arena-tensorboard:1.0",
+    "arena-install.local/arena-serving:1.0",
     "quay.io/prometheus/prometheus:v3.10.0",
     "quay.io/prometheus/node-exporter:v1.12.1",
     "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.20.0",
