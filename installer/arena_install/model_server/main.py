@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> int:
         try:
             models = configured(given.model_config_file.read_text(), Saved)
         except (OSError, ValueError) as error:
-            log.error("%s: %s", given.model_config_file, error)
+            log.error("%s: %s", given.model_config_file, getattr(error, "strerror", None) or error)
             return 2
     else:
         models = {given.model_name: Model(given.model_name, given.model_base_path, Saved)}
@@ -121,7 +121,10 @@ def serve(models: dict[str, Model], port: int, rest_port: int, ending: threading
     import rpc  # type: ignore[import-not-found]
 
     grpc_server = rpc.server(port, models)
-    http_server = web.Server(rest_port, models) if rest_port else None
+    try:
+        http_server = web.Server(rest_port, models) if rest_port else None
+    except OSError as error:
+        raise OSError(f"REST can't listen at port {rest_port}: {error.strerror}") from None
     grpc_server.start()
     log.info("gRPC at port %d, REST at port %d", port, rest_port)
     if http_server is not None:

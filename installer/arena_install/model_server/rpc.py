@@ -81,8 +81,6 @@ def _number(spec: Any) -> int | None:
 
 
 class Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):  # type: ignore[misc]
-    """Classify, Regress and MultiInference are left to the base class, which calls them unimplemented."""
-
     def __init__(self, models: Mapping[str, Model]) -> None:
         self._models = models
 
@@ -122,6 +120,12 @@ class Predictions(prediction_service_pb2_grpc.PredictionServiceServicer):  # typ
         answer.metadata["signature_def"].Pack(signatures)
         return answer
 
+    @_told
+    def Classify(self, request: Any, context: Any) -> Any:
+        raise Refusal("UNIMPLEMENTED", "this method is not offered by this server: use Predict")
+
+    Regress = MultiInference = Classify
+
 
 class Models(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
     def __init__(self, models: Mapping[str, Model]) -> None:
@@ -134,6 +138,10 @@ class Models(model_service_pb2_grpc.ModelServiceServicer):  # type: ignore[misc]
             raise Refusal("NOT_FOUND", f"Could not find any versions of model {request.model_spec.name}")
         told = {"model_version_status": model.status(_number(request.model_spec))}
         return json_format.ParseDict(told, get_model_status_pb2.GetModelStatusResponse())
+
+    @_told
+    def HandleReloadConfigRequest(self, request: Any, context: Any) -> Any:
+        raise Refusal("UNIMPLEMENTED", "this server reads its configuration once, when it starts")
 
 
 def server(port: int, models: Mapping[str, Model]) -> Any:

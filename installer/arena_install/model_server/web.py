@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -58,6 +59,11 @@ class Server(ThreadingHTTPServer):
         with self._count:
             self.connections += step
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients that are gone are no news."""
+        if not isinstance(sys.exc_info()[1], (ConnectionError, TimeoutError)):
+            log.exception("a connection broke")
+
     def drain(self, least: float, most: float) -> None:
         """Go on answering, but ask each client to connect anew, which it then does elsewhere; until none is connected,
         for `least` seconds at least and `most` at most."""
@@ -99,7 +105,7 @@ class Handler(BaseHTTPRequestHandler):
         except Refusal as error:
             self._say(error.status, {"error": error.message})
         except (ConnectionError, TimeoutError):
-            self.close_connection = True  # the client is gone
+            raise  # the client is gone
         except Exception as error:
             log.exception("%s %s", self.command, self.path)
             self._say(500, {"error": f"{type(error).__name__}: {error}"})

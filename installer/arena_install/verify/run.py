@@ -34,7 +34,7 @@ def suites_for(components: Iterable[str]) -> tuple[str, ...]:
     if "nvidia-device-plugin" in names:
         suites |= {"gpu", "training"} if "training-operator" in names else {"gpu"}
     if "local-path-provisioner" in names:
-        suites.add("storage")
+        suites |= {"storage", "serving"}
     if names & {"mpi-operator", "jobset", "kueue", "appwrapper", "volcano"}:
         suites.add("scheduling")
     if "prometheus" in names:
@@ -51,6 +51,7 @@ def images_for(suites: Iterable[str], profile: str = "minimal") -> tuple[str, ..
         pods.PYTORCH: {"gpu", "training", "observability"},  # what suite scale runs of it needs both
         pods.MPI: {"scheduling"},
         pods.TENSORFLOW: {"training"} if profile == "full" else set(),
+        pods.SERVING: {"serving"} if profile == "full" else set(),
     }
     return tuple(image for image, suites in users.items() if wanted & suites)
 
