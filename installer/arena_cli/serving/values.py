@@ -121,6 +121,9 @@ def shell(given: Given, line: str) -> list[str]:
     return [given.text("shell"), "-c", line] if line else []
 
 
+# Commands of ours begin with exec: a shell that stays does not pass on that its pod is to end.
+
+
 def tensorflow(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
     path, config = given.text("model-path"), given.text("model-config-file")
     if bool(path) == bool(config):
@@ -130,6 +133,7 @@ def tensorflow(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
             fix="add --model-path /models/NAME",
         )
     line = [
+        "exec",
         "/usr/bin/tensorflow_model_server",
         f"--port={given.number('port')}",
         f"--rest_api_port={given.number('restful-port')}",
@@ -168,6 +172,7 @@ def triton(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
         if not given.text("model-repository"):
             raise ConfigError("--model-repository is missing", why="Triton serves the models of a folder")
         line = [
+            "exec",
             "tritonserver",
             f"--model-repository={given.text('model-repository')}",
             f"--http-port={given.number('http-port')}",
