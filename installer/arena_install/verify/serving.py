@@ -172,10 +172,15 @@ def to_second_model(ctx: Context, server: Server) -> None:
     user.patch(path, {"spec": {"template": {"spec": {"containers": containers}}}})
 
 
-def client(ctx: Context, server: Server, name: str, *more: str) -> Object:
+def client_name(ctx: Context) -> str:
+    """Checks that run beside each other share a namespace."""
+    return f"{ctx.label.replace('.', '-')}-client"
+
+
+def client(ctx: Context, server: Server, *more: str) -> Object:
     """A pod that asks this server; see payloads/serving_client.py."""
     command = ["python3", "/payload/serving_client.py", server.name, MODEL, f"{FOLDER}/answers.json", *more]
-    return _with_models(ctx, name, command)
+    return _with_models(ctx, client_name(ctx), command)
 
 
 def problems(told: Mapping[str, Any], who: str) -> list[str]:

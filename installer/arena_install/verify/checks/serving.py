@@ -42,8 +42,8 @@ def tensorflow(ctx: Context) -> Outcome:
     exported = serving.export(ctx)
     ctx.session.shared[_TENSORFLOW] = exported
     with serving.served(ctx, serving.model_words()) as server:
-        pod = serving.client(ctx, server, "client", f"--count={_COUNT}")
-        log = pods.run_all(ctx, server.namespace, [pod], "client done")["client"]
+        pod = serving.client(ctx, server, f"--count={_COUNT}")
+        (log,) = pods.run_all(ctx, server.namespace, [pod], "client done").values()
     told = {record["way"]: record for record in records(log, "served")}
     expected = f"{_COUNT} digits asked by REST and {_COUNT} by gRPC; every answer is the model's own"
     observed = [
@@ -100,8 +100,8 @@ def custom(ctx: Context) -> Outcome:
     with serving.served(ctx, [*words, "--command", f"exec python3 /etc/serve.py serve {_PORT}"]) as server:
         command = ["python3", "/payload/serving_custom.py", "ask", server.name, str(_PORT), str(_COUNT)]
         payload = ctx.session.workspaces.payload(server.namespace)
-        pod = pods.manifest(ctx, "client", pods.SERVING, command, payload=payload)
-        log = pods.run_all(ctx, server.namespace, [pod], "client done")["client"]
+        pod = pods.manifest(ctx, serving.client_name(ctx), pods.SERVING, command, payload=payload)
+        (log,) = pods.run_all(ctx, server.namespace, [pod], "client done").values()
     told = next(iter(records(log, "served")), None)
     expected = f"{_COUNT} requests, each over a connection of its own, answered"
     if told is None:
@@ -123,7 +123,8 @@ def custom(ctx: Context) -> Outcome:
 )
 def rolling_update(ctx: Context) -> Outcome:
     with serving.served(ctx, serving.model_words(), _REPLICAS) as server:
-        pod = serving.client(ctx, server, "client", "--steady", f"--least={_LEAST}", f"--stop={_STOP}")
+        pod = serving.client(ctx, server, "--steady", f"--least={_LEAST}", f"--stop={_STOP}")
+        name = serving.client_name(ctx)
         pods.create(ctx, server.namespace, [pod])
         _heard(ctx, server, lambda told: told["versions"].get("1", 0) >= _EACH, "requests before the update")
         began = time.monotonic()
@@ -131,9 +132,9 @@ def rolling_update(ctx: Context) -> Outcome:
         serving.rolled_out(ctx, server)
         seconds = time.monotonic() - began
         _heard(ctx, server, lambda told: told["failed"] or told["versions"].get("2", 0) >= _EACH, "requests after it")
-        execute(ctx.kube, server.namespace, "client", ["touch", _STOP])
-        pods.wait_for(ctx, server.namespace, ["client"], pods.done, "client done")
-        told = next(iter(records(ctx.kube.logs(server.namespace, "client"), "steady")), None)
+        execute(ctx.kube, server.namespace, name, ["touch", _STOP])
+        pods.wait_for(ctx, server.namespace, [name], pods.done, "client done")
+        told = next(iter(records(ctx.kube.logs(server.namespace, name), "steady")), None)
         pods.capture(ctx, server.namespace)
         pods.remove(ctx, server.namespace, [pod], wait=False)
     if told is None:
@@ -153,12 +154,13 @@ def _times(told: dict[str, Any]) -> str:
 
 def _heard(ctx: Context, server: serving.Server, enough: Callable[[dict[str, Any]], Any], what: str) -> None:
     """Wait until the client's tally is enough. Raises CheckFailed where the client does not run."""
+    name = serving.client_name(ctx)
 
     def running(pod: Object) -> bool:
-        told = records(ctx.kube.logs(server.namespace, "client"), "going")
+        told = records(ctx.kube.logs(server.namespace, name), "going")
         return bool(pods.running(pod) and told and enough(told[-1]))
 
-    pods.wait_for(ctx, server.namespace, ["client"], running, what)
+    pods.wait_for(ctx, server.namespace, [name], running, what)
 
 
 def rolled(told: dict[str, Any]) -> list[str]:

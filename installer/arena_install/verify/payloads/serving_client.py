@@ -3,8 +3,9 @@
     serving_client.py ADDRESS MODEL ANSWERS [--count 200]
     serving_client.py ADDRESS MODEL ANSWERS --steady --least 1000 --stop FILE
 
-The first form asks `count` times by each way. The second goes on, by both at once, until FILE is there and `least`
-requests have been made, or one has failed; nothing is asked twice. ANSWERS is written by tf_export.py.
+The first form asks `count` times by each way, unless that fails again and again. The second goes on, by both at once,
+until FILE is there and `least` requests have been made, or one has failed; nothing is asked twice. ANSWERS is written
+by tf_export.py.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from mnist import SIDE, load  # type: ignore[import-not-found]
 REST, GRPC = 8501, 8500
 _PATIENCE = 10.0  # seconds for an answer
 _NEAR = 1e-4  # how much a score may differ
+_ENOUGH = 10  # failures after which one way is given up
 _PAUSE = 0.01  # seconds between requests of one thread under --steady
 _THREADS = ("rest", "rest", "grpc")
 
@@ -135,6 +137,7 @@ class Grpc:
         from tensorflow.core.framework import types_pb2  # type: ignore[import-untyped]
         from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc  # type: ignore[import-not-found]
 
+        self._error = grpc.RpcError
         self._stub = prediction_service_pb2_grpc.PredictionServiceStub(grpc.insecure_channel(f"{address}:{GRPC}"))
         self._requests = []
         for image in images:
@@ -148,7 +151,10 @@ class Grpc:
             self._requests.append(request)
 
     def __call__(self, place: int) -> Sequence[float]:
-        answer = self._stub.Predict(self._requests[place], timeout=_PATIENCE)
+        try:
+            answer = self._stub.Predict(self._requests[place], timeout=_PATIENCE)
+        except self._error as error:
+            raise RuntimeError(f"{error.code().name}: {error.details()}") from None
         return list(answer.outputs["scores"].float_val)
 
 
@@ -160,6 +166,8 @@ def measure(answers: Answers, ways: dict[str, Ask], count: int) -> None:
         tally = Tally()
         for number in range(count):
             tally.count(answers, number % len(answers.indices), ask)
+            if tally.failed >= _ENOUGH:
+                break
         report("served", way=name, **tally.told())
 
 

@@ -13,6 +13,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+ENOUGH = 10  # failures after which the client gives up
 LABELS = Path("/opt/mnist/labels.u8")
 
 
@@ -47,12 +48,14 @@ def ask(address: str, port: int, count: int) -> None:
             connection.close()
         except Exception as error:
             errors.append(f"after {number} requests: {type(error).__name__}: {error}")
+            if len(errors) >= ENOUGH:
+                break
             continue
         times.append((time.perf_counter() - began) * 1000)
         wrong += found != {"image": number, "digit": labels[number]}
     times.sort()
     at = {f"p{share}_ms": round(times[-(-len(times) * share // 100) - 1], 2) if times else 0.0 for share in (50, 95)}
-    told = {"requests": count, "failed": len(errors), "errors": errors[:5], "wrong": wrong, **at}
+    told = {"requests": len(times) + len(errors), "failed": len(errors), "errors": errors[:5], "wrong": wrong, **at}
     print("ARENA-VERIFY " + json.dumps({"kind": "served", "way": "http", **told}), flush=True)
 
 
