@@ -43,7 +43,7 @@ def verify(
         raise ConfigError(
             f"cluster {setting.cluster.name} was not set up from here", fix="run `arena-install up` first"
         )
-    known = suites_for(setting.components)
+    known = suites_for(setting.components, setting.cluster.config.profile)
     if sum(map(bool, (suite, check, everything))) > 1:
         raise typer.BadParameter("name suites or checks, or ask for all", param_hint="--check")
     for wanted in suite or ():

@@ -113,5 +113,6 @@ def _names(roles: Sequence[Role], components: tuple[str, ...], cluster: Cluster)
         names.update(dict.fromkeys(role.files if role.files != "all" else ()))
         names.update(dict.fromkeys(role.serves.get(cluster.config.profile, ())))
     names.update(dict.fromkeys(sorted(stack.artifacts_of(components, cluster))))
-    names.update(dict.fromkeys(verify.images_for(verify.suites_for(components), cluster.config.profile)))
+    profile = cluster.config.profile
+    names.update(dict.fromkeys(verify.images_for(verify.suites_for(components, profile), profile)))
     return tuple(names)

@@ -171,7 +171,7 @@ def _verify(
         setting.cluster,
         kubeconfig,
         resolved,
-        verify.suites_for(setting.components) if everything else ("quick",),
+        verify.suites_for(setting.components, setting.cluster.config.profile) if everything else ("quick",),
         folder,
         emit,
         folder=run,

@@ -73,8 +73,9 @@ def test_what_is_wrong_with_a_rolling_update_is_found(change: dict[str, Any], sa
 
 
 def test_the_image_comes_with_profile_full_alone() -> None:
-    suites = suites_for(["flannel", "local-path-provisioner"])
-    assert "serving" in suites and "serving" not in suites_for(["flannel"])
+    suites = suites_for(["flannel", "local-path-provisioner"], "full")
+    assert "serving" in suites and "serving" not in suites_for(["flannel"], "full")
+    assert "serving" not in suites_for(["flannel", "local-path-provisioner"])
     assert pods.SERVING not in images_for(suites) and pods.SERVING in images_for(suites, "full")
     assert load_lock().find(pods.SERVING).name == pods.SERVING
     for profile, has in (("minimal", False), ("full", True)):
