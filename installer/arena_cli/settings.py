@@ -19,6 +19,7 @@ KEYS = (
     "sync_image",
     "tensorboard_image",
     "cron_image",
+    "serving_image",
 )
 
 
@@ -33,6 +34,7 @@ class Settings:
     sync_image: str = ""
     tensorboard_image: str = ""
     cron_image: str = ""
+    serving_image: str = ""  # of `serve tensorflow`
 
 
 def file() -> Path:
@@ -65,7 +67,7 @@ def load() -> Settings:
         os.environ.get("PROMETHEUS_ADDRESS") or rows.get("prometheus_address", ""),
         os.environ.get("PROMETHEUS_TOKEN") or rows.get("prometheus_token", ""),
         rows.get("logviewer_address", ""),
-        *(_image(path, key, rows.get(key, "")) for key in ("sync_image", "tensorboard_image", "cron_image")),
+        *(_image(path, key, rows.get(key, "")) for key in KEYS if key.endswith("_image")),
     )
 
 

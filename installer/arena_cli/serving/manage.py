@@ -30,6 +30,8 @@ def submit(kind: str, given: Given) -> None:
 
     session = Session(given)
     found = MAKERS[kind](given, session.settings.pull_secrets)
+    if kind == "tensorflow" and session.settings.serving_image and not given.typed("image"):
+        found["image"] = session.settings.serving_image
     name, version, type_ = str(found["name"]), str(found["version"]), str(found["type"])
     release, files = f"{name}-{version}", given.many("values")
     namespace = session.namespace_offline if given.on("dry-run") else session.namespace

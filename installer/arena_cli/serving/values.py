@@ -17,6 +17,7 @@ from arena_cli.flags import Given
 from arena_cli.jobs import values as made
 from arena_install.errors import ConfigError
 
+_READY_EVERY = 2  # seconds
 _VERSION = re.compile(r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
 
 
@@ -120,6 +121,9 @@ def shell(given: Given, line: str) -> list[str]:
     return [given.text("shell"), "-c", line] if line else []
 
 
+# Commands of ours begin with exec: a shell that stays does not pass on that its pod is to end.
+
+
 def tensorflow(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
     path, config = given.text("model-path"), given.text("model-config-file")
     if bool(path) == bool(config):
@@ -129,6 +133,7 @@ def tensorflow(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
             fix="add --model-path /models/NAME",
         )
     line = [
+        "exec",
         "/usr/bin/tensorflow_model_server",
         f"--port={given.number('port')}",
         f"--rest_api_port={given.number('restful-port')}",
@@ -139,17 +144,35 @@ def tensorflow(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
         line += [f"--model_config_file={config}"]
     if given.text("monitoring-config-file"):
         line += [f"--monitoring_config_file={given.text('monitoring-config-file')}"]
-    command = _own_command(given) or shlex.join(line)
+    own = _own_command(given)
     ports = [("grpc", given.number("port")), ("restful", given.number("restful-port"))]
-    return common(given, "tf-serving", ports, shell(given, command), pull_secrets)
+    found = common(given, "tf-serving", ports, shell(given, own or shlex.join(line)), pull_secrets)
+    if own:
+        return found
+    # The server listens once its models are loaded.
+    named = f"/v1/models/{given.text('model-name') or given.text('name')}" if path else ""
+    return {**found, **_ready(found, named)}
+
+
+def _ready(found: Object, path: str) -> Object:
+    """The probe for a server whose command is ours: `path` answers, or, without one, somebody listens."""
+    ports = [row["name"] for row in found.get("ports", [])]
+    if "restful" in ports and path:
+        how: Object = {"httpGet": {"path": path, "port": "restful"}}
+    elif ports:
+        how = {"tcpSocket": {"port": ports[-1]}}
+    else:
+        return {}
+    return {"probes": {"readinessProbe": {**how, "periodSeconds": _READY_EVERY}}}
 
 
 def triton(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
-    command = _own_command(given)
+    command = own = _own_command(given)
     if not command:
         if not given.text("model-repository"):
             raise ConfigError("--model-repository is missing", why="Triton serves the models of a folder")
         line = [
+            "exec",
             "tritonserver",
             f"--model-repository={given.text('model-repository')}",
             f"--http-port={given.number('http-port')}",
@@ -162,7 +185,8 @@ def triton(given: Given, pull_secrets: Sequence[str] = ()) -> Object:
         command = " ".join([shlex.join(line), given.text("extend-command")]).strip()
     ports = [("restful", given.number("http-port")), ("grpc", given.number("grpc-port"))]
     ports += [("metrics", given.number("metrics-port"))] if given.on("allow-metrics") else []
-    return common(given, "triton-serving", ports, shell(given, command), pull_secrets)
+    found = common(given, "triton-serving", ports, shell(given, command), pull_secrets)
+    return found if own else {**found, **_ready(found, "/v2/health/ready")}
 
 
 def custom(given: Given, pull_secrets: Sequence[str] = ()) -> Object:

@@ -257,6 +257,10 @@ class Builder:
         shared = {name: self.rootfs(name) for name in self.lock.rootfs_of(spec)}
         if spec.base == "static":
             layers.append(oci.static_layer(self.cache, self._picked(shared[STATIC_FROM], _CERTIFICATES).read_bytes()))
+        elif (below := self.lock.below(spec)) is not None:
+            entry = self.make(below)
+            layers += self._layers(entry)
+            parts += self._listed(entry)
         elif spec.base != "scratch":
             layers.append(self._layer(shared[spec.base]))
             parts += self._listed(shared[spec.base])
@@ -291,6 +295,12 @@ class Builder:
         row = entry.result["layer"]
         return oci.Layer(Blob(row["sha256"], row["size"]), row["diff_id"])
 
+    def _layers(self, image: Entry) -> list[oci.Layer]:
+        """Those of an image that was made before."""
+        config, *layers = image.result["blobs"]
+        diffs = json.loads(self.cache.verified(_sha256(config)).read_bytes())["rootfs"]["diff_ids"]
+        return [oci.Layer(Blob(_sha256(row), row["size"]), diff) for row, diff in zip(layers, diffs, strict=True)]
+
     def _picked(self, entry: Entry, path: str) -> Path:
         return self.cache.verified(entry.result["picked"][path])
 
@@ -298,6 +308,10 @@ class Builder:
         name = entry.result["parts"]
         rows: list[dict[str, str]] = json.loads(self.cache.verified(name).read_bytes()) if name else []
         return rows
+
+
+def _sha256(blob: Mapping[str, Any]) -> str:
+    return str(blob["digest"]).removeprefix("sha256:")
 
 
 def store_image(cache: Cache, inputs: str, image: oci.BuiltImage, version: str, parts: Blob | None) -> Entry:

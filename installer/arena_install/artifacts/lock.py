@@ -29,11 +29,12 @@ RECIPE = 1
 #: The root file system that single files (certificates, catatonit) are picked from.
 STATIC_FROM = "base"
 
+#: What references of images begin with that nobody but us publishes: they are always built.
+OWN = "arena-install.local/"
+
 #: Fields that count in a digest only where they are set: they are younger than the recipe, and where they are not used,
 #: clusters must not see another chart, program or image.
-_YOUNG = frozenset(
-    {"drop", "crds_from", "wheels", "pythons", "strip", "package", "ours", "tags", "unbuildable"}
-)
+_YOUNG = frozenset({"drop", "crds_from", "wheels", "pythons", "strip", "package", "ours", "tags", "unbuildable"})
 
 #: Where a file can come from.
 _SOURCES = ("go", "pypi", "wheel", "npm", "make", "ours", "package", "wheels")
@@ -98,7 +99,8 @@ class File(_Part):
 class Image(_Part):
     """How an image is assembled; the reference is the key."""
 
-    base: str = "scratch"  # or "static" (see oci.static_base), or a root file system under debian.rootfs
+    #: Or "static" (see oci.static_base), a root file system under debian.rootfs, another image, whose layers it shares.
+    base: str = "scratch"
     copy_: dict[str, str] = Field(default={}, alias="copy")  # path in the image -> name of a file
     unpack: dict[str, str] = {}  # folder in the image -> name of a file that is a tar
     debian: dict[str, str] = {}  # path in the image -> path in the root file system `base`
@@ -219,11 +221,17 @@ class _Document(_Part):
                         text = f"{item} names two things: one in {seen[item]} and one in {name}"
                         found.append((("components", name, table, item), text))
                     seen[item] = name
+        images = {key: image for component in self.components.values() for key, image in component.images.items()}
         for name, component in self.components.items():
             for reference, image in component.images.items():
                 where = ("components", name, "images", reference)
-                if image.base not in ("scratch", "static", *self.debian.rootfs):
-                    found.append(((*where, "base"), f"debian.rootfs has no {image.base}"))
+                if (below := images.get(image.base)) is not None:
+                    if below.base in images or not image.base.startswith(OWN):
+                        found.append(
+                            ((*where, "base"), f"{image.base} is no image to build on: one of ours, on no other")
+                        )
+                elif image.base not in ("scratch", "static", *self.debian.rootfs):
+                    found.append(((*where, "base"), f"neither debian.rootfs nor an image is called {image.base}"))
                 for table, parts in (("copy", image.copy_), ("unpack", image.unpack)):
                     for path, part in parts.items():
                         if part not in seen:
@@ -358,6 +366,8 @@ class Lock:
             names = sorted({*spec.copy_.values(), *spec.unpack.values()})
             content["parts"] = {name: self.digest(name) for name in names}
             content["rootfs"] = {name: self.rootfs_digest(name) for name in self.rootfs_of(spec)}
+            if (below := self.below(spec)) is not None:
+                content["base"] = self.input_digest(below)
             content.pop("version")  # the reference says which one it is; what is inside is in the parts
             content["reference"] = item.name
         elif isinstance(spec, Chart):
@@ -374,9 +384,14 @@ class Lock:
 
     def rootfs_of(self, image: Image) -> tuple[str, ...]:
         """Root file systems that an image takes something from: STATIC_FROM serves static and picked files."""
-        own = () if image.base in ("scratch", "static") else (image.base,)
+        own = (image.base,) if image.base in self.debian.rootfs else ()
         picked = (STATIC_FROM,) if image.base == "static" or image.debian else ()
         return tuple(sorted({*own, *picked}))
+
+    def below(self, image: Image) -> Item | None:
+        """The image whose layers it begins with, None where there is none."""
+        item = self._items.get(image.base)
+        return item if item is not None and item.kind == "image" else None
 
     def rootfs_digest(self, name: str) -> str:
         rootfs = self.debian.rootfs[name].model_dump(mode="json")

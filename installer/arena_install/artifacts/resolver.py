@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from arena_install.artifacts import child
 from arena_install.artifacts.cache import Cache, Entry
 from arena_install.artifacts.keys import build_key, release_key
-from arena_install.artifacts.lock import File, Image, Item, Lock
+from arena_install.artifacts.lock import OWN, File, Image, Item, Lock
 from arena_install.artifacts.resolved import Resolved, ResolvedFile, ResolvedImage, Way
 from arena_install.errors import ConfigError, StepError, UnreachableError
 from arena_install.events import Emit, Event, step
@@ -104,7 +104,7 @@ class _Ways:
 def has_release(item: Item) -> bool:
     """Whether upstream publishes it; an image is published under its own reference unless that is our own name."""
     if isinstance(item.spec, Image):
-        return not item.name.startswith("arena-install.local/")
+        return not item.name.startswith(OWN)
     return item.spec.release is not None
 
 
@@ -155,7 +155,7 @@ def _build(builder: Builder, items: list[Item]) -> None:
     lock = builder.lock
     files: dict[str, Item] = {item.name: item for item in items if isinstance(item.spec, File)}
     roots: dict[str, None] = {}
-    images = [item for item in items if isinstance(item.spec, Image)]
+    images = _with_bases(builder, [item for item in items if isinstance(item.spec, Image)])
     for item in images:
         assert isinstance(item.spec, Image)
         roots |= dict.fromkeys(lock.rootfs_of(item.spec))
@@ -174,6 +174,18 @@ def _build(builder: Builder, items: list[Item]) -> None:
         ]
     )
     run_lanes([[partial(builder.make, item) for item in images]])
+
+
+def _with_bases(builder: Builder, images: Iterable[Item]) -> list[Item]:
+    """Images, each after the one that it is built on, where that is yet to be made."""
+    found: dict[str, Item] = {}
+    for item in images:
+        assert isinstance(item.spec, Image)
+        below = builder.lock.below(item.spec)
+        if below is not None and not builder.cache.lookup(builder.key(below)):
+            found[below.name] = below
+        found[item.name] = item
+    return list(found.values())
 
 
 def run_lanes(lanes: Sequence[Sequence[Callable[[], object]]]) -> None:

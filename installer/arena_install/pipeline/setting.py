@@ -56,7 +56,7 @@ class Setting:
 
     def suites(self) -> tuple[str, ...]:
         """Those that prove this cluster."""
-        all_of_them = verify.suites_for(self.components)
+        all_of_them = verify.suites_for(self.components, self.cluster.config.profile)
         return tuple(suite for suite in all_of_them if suite != "host") if self.existing else all_of_them
 
     def names(self) -> tuple[str, ...]:
@@ -189,5 +189,6 @@ def _names(roles: Sequence[Role], components: tuple[str, ...], cluster: Cluster)
         names.update(dict.fromkeys(role.files if role.files != "all" else ()))
         names.update(dict.fromkeys(role.serves.get(cluster.config.profile, ())))
     names.update(dict.fromkeys(sorted(stack.artifacts_of(components, cluster))))
-    names.update(dict.fromkeys(verify.images_for(verify.suites_for(components), cluster.config.profile)))
+    profile = cluster.config.profile
+    names.update(dict.fromkeys(verify.images_for(verify.suites_for(components, profile), profile)))
     return tuple(names)

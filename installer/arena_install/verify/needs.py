@@ -20,6 +20,7 @@ GPU = "nvidia.com/gpu"
 CONTROL_PLANE = "node-role.kubernetes.io/control-plane"
 PYTORCHJOB = "pytorchjobs.kubeflow.org"
 TENSORFLOW = "arena-install.local/verify-tensorflow:"
+SERVING = "arena-install.local/arena-serving:"
 DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -108,6 +109,11 @@ _CONDITIONS: dict[str, tuple[Callable[[Facts], bool], str, str]] = {
     "image:verify-tensorflow": (
         lambda facts: any(reference.startswith(TENSORFLOW) for reference in facts.images),
         "this cluster was set up without the image with TensorFlow, which only profile full has",
+        "arena-install up --profile full",
+    ),
+    "image:arena-serving": (
+        lambda facts: any(reference.startswith(SERVING) for reference in facts.images),
+        "this cluster was set up without the image that serves TensorFlow's models, which only profile full has",
         "arena-install up --profile full",
     ),
 } | {

@@ -16,6 +16,7 @@ BUSYBOX = "docker.io/library/busybox:1.37.0"
 PYTORCH = "arena-install.local/verify-pytorch:2.6.0"
 MPI = "arena-install.local/verify-mpi:5.0.7"
 TENSORFLOW = "arena-install.local/verify-tensorflow:2.21.0"
+SERVING = "arena-install.local/arena-serving:1.0"
 
 USER = 65532  # "nonroot" of distroless images: in no host's passwd
 

@@ -45,6 +45,7 @@ _MODULES = (
     "scheduling_appwrapper",
     "scheduling_drills",
     "scheduling_nodes",
+    "serving",
     "observability",
     "observability_gpu",
     "observability_drill",

@@ -27,14 +27,15 @@ if TYPE_CHECKING:
     from arena_install.inventory.cluster import Cluster
 
 
-def suites_for(components: Iterable[str]) -> tuple[str, ...]:
-    """The suites that prove a cluster with these components, the quick one's checks among them."""
+def suites_for(components: Iterable[str], profile: str = "minimal") -> tuple[str, ...]:
+    """The suites that prove a cluster with these components, the quick one's checks among them. profile: what serves
+    models is an image of `full` that no component has."""
     names = set(components)
     suites = {"quick", "host", "cluster", "security", "scale"}
     if "nvidia-device-plugin" in names:
         suites |= {"gpu", "training"} if "training-operator" in names else {"gpu"}
     if "local-path-provisioner" in names:
-        suites.add("storage")
+        suites |= {"storage", "serving"} if profile == "full" else {"storage"}
     if names & {"mpi-operator", "jobset", "kueue", "appwrapper", "volcano"}:
         suites.add("scheduling")
     if "prometheus" in names:
@@ -51,6 +52,7 @@ def images_for(suites: Iterable[str], profile: str = "minimal") -> tuple[str, ..
         pods.PYTORCH: {"gpu", "training", "observability"},  # what suite scale runs of it needs both
         pods.MPI: {"scheduling"},
         pods.TENSORFLOW: {"training"} if profile == "full" else set(),
+        pods.SERVING: {"serving"} if profile == "full" else set(),
     }
     return tuple(image for image, suites in users.items() if wanted & suites)
 

@@ -253,6 +253,45 @@ def test_what_can_not_be_built_is_fetched_or_refused_before_anything_is_made(
     assert resolve(lock, [image], config("auto"), ignore).images[image].way == "release"
 
 
+LAYERED = """\
+  below:
+    version: v1.0.0
+    license: MIT
+    source: https://example.test
+    images:
+      arena-install.local/below:{{version}}:
+        text: {{/etc/below: "{text}"}}
+  above:
+    version: v2.0.0
+    license: MIT
+    source: https://example.test
+    images:
+      arena-install.local/above:{{version}}:
+        base: arena-install.local/below:v1.0.0
+        text: {{/etc/above: there}}
+        user: "1:1"
+"""
+
+
+def test_an_image_shares_the_layers_of_the_one_below(
+    checkout: Path, write_lock: Callable[[str], Path], config: Callable[..., Config]
+) -> None:
+    lock = Lock.load(write_lock(LAYERED.format(text="here")))
+    below, above = lock.images()
+    alone = resolve(lock, [above], config("build"), ignore).images[above]
+    both = resolve(lock, [below, above], config("build"), ignore)
+    assert both.images[above].blobs == alone.blobs
+    layers = [[blob["digest"] for blob in both.images[name].blobs[1:]] for name in (below, above)]
+    assert len(layers[1]) == 2 and layers[1][:1] == layers[0]
+    configs = [
+        json.loads(Cache().verified(both.images[name].blobs[0]["digest"][7:]).read_bytes()) for name in (below, above)
+    ]
+    assert configs[1]["rootfs"]["diff_ids"][:1] == configs[0]["rootfs"]["diff_ids"]
+    assert configs[1]["config"]["User"] == "1:1" and "User" not in configs[0]["config"]
+    other = Lock.load(write_lock(LAYERED.format(text="elsewhere")))
+    assert other.digest(above) != lock.digest(above), "it depends on what is below"
+
+
 def test_our_own_files_travel_side_by_side(
     checkout: Path, write_lock: Callable[[str], Path], config: Callable[..., Config]
 ) -> None:
