@@ -18,7 +18,19 @@ Status = Literal["pass", "fail", "skip", "error"]
 Severity = Literal["minor", "major", "critical"]
 
 #: Suites in the order in which reports show them.
-SUITES = ("quick", "host", "cluster", "gpu", "storage", "training", "scheduling", "observability", "security", "scale")
+SUITES = (
+    "quick",
+    "host",
+    "cluster",
+    "gpu",
+    "storage",
+    "training",
+    "scheduling",
+    "observability",
+    "notebooks",
+    "security",
+    "scale",
+)
 
 
 @dataclass(frozen=True)
