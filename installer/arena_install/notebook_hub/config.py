@@ -14,6 +14,7 @@ _DATA = Path("/srv/jupyterhub")
 _HOME = "/home/notebook"
 _PID = Path("/tmp/proxy.pid")
 _USER = 65532
+_CULLER = (sys.executable, "-m", "jupyterhub_idle_culler")
 
 values = json.loads(Path("/etc/jupyterhub/values.json").read_text())
 service = f"http://hub.{os.environ['POD_NAMESPACE']}.svc:8081"
@@ -60,13 +61,14 @@ if values["idle"]:
     c.JupyterHub.services = [
         {
             "name": "idle-culler",
-            "command": [sys.executable, "-m", "jupyterhub_idle_culler", f"--timeout={values['idle']}"],
+            # Also what the hub knows of who has not been there: with it go those who were removed, and their tokens.
+            "command": [*_CULLER, f"--timeout={values['idle']}", "--cull-users=true"],
         }
     ]
     c.JupyterHub.load_roles = [
         {
             "name": "idle-culler",
-            "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers"],
+            "scopes": ["list:users", "read:users:activity", "read:servers", "delete:servers", "admin:users"],
             "services": ["idle-culler"],
         }
     ]
@@ -93,6 +95,7 @@ c.KubeSpawner.handle_legacy_names = False
 c.KubeSpawner.pvc_name_template = "notebook"
 c.KubeSpawner.remember_pvc_name = False
 c.KubeSpawner.storage_pvc_ensure = True
+c.KubeSpawner.delete_pvc = False  # whoever the hub forgets keeps their files
 c.KubeSpawner.storage_access_modes = ["ReadWriteOnce"]
 c.KubeSpawner.storage_capacity = values["notebook"]["storage"]["size"]
 c.KubeSpawner.storage_class = values["notebook"]["storage"]["className"] or None
