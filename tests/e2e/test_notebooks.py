@@ -82,7 +82,7 @@ def start(page: Page, address: str, profile: str, picture: Path) -> None:
     page.goto(f"{address}/hub/spawn")
     page.get_by_role("radio", name=profile, exact=False).check()
     page.screenshot(path=picture)
-    page.click("input[type=submit]")
+    page.get_by_role("button", name="Start").click()
     page.wait_for_url(re.compile(r"/user/.*/lab"), timeout=LAB)
     expect(page.locator(".jp-LauncherCard[data-category=Notebook]").first).to_be_visible(timeout=LAB)
 
