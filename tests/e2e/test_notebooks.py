@@ -10,7 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,7 +83,7 @@ def start(page: Page, address: str, profile: str, picture: Path) -> None:
     page.screenshot(path=picture)
     page.get_by_role("button", name="Start").click()
     page.wait_for_url(re.compile(r"/user/.*/lab"), timeout=LAB)
-    expect(page.locator(".jp-LauncherCard[data-category=Notebook]").first).to_be_visible(timeout=LAB)
+    expect(page.locator(".jp-DirListing-content")).to_be_visible(timeout=LAB)
 
 
 def stop(page: Page, address: str) -> None:
@@ -107,6 +106,14 @@ def run(page: Page, code: str) -> str:
     return output.inner_text()
 
 
+def save(page: Page, name: str) -> None:
+    page.keyboard.press("Control+s")
+    page.locator(".jp-Dialog input[type=text]").fill(name)
+    page.locator(".jp-Dialog .jp-mod-accept").click()
+    expect(page.locator(f".jp-DirListing-item[title*='{name}']")).to_be_visible()
+    expect(page.locator(".jp-mod-dirty")).to_have_count(0)
+
+
 def notebooks(site: Site, user: User) -> str:
     words = ("-l", "component=singleuser-server", "-o", "jsonpath={.items[*].spec.containers[0].resources.limits}")
     return site.kubectl("-n", user.namespace, "get", "pods", *words)
@@ -127,15 +134,14 @@ def test_a_day_with_a_notebook(site: Site, user: User, browser: Browser, tmp_pat
         lab = page.url
         assert '"nvidia.com/gpu":"1"' in notebooks(site, user)
 
-        page.locator(".jp-LauncherCard[data-category=Notebook]").first.click()
+        page.locator(".jp-LauncherCard[data-category=Notebook]").first.click(timeout=LAB)
         expect(page.locator(".jp-Notebook .jp-CodeCell .cm-content")).to_be_visible(timeout=LAB)
         expect(page.locator(".jp-NotebookPanel [data-status=idle]").first).to_be_visible(timeout=LAB)
         assert re.fullmatch(r"1 GPU-[-0-9a-f]+", run(page, LOOK).strip())
         said = run(page, ARENA)
         page.screenshot(path=tmp_path / "5-cell.png")
         assert "notebook" in said and user.namespace in said, said
-        page.keyboard.press("Control+s")
-        time.sleep(2)
+        save(page, "day.ipynb")
 
         stranger = browser.new_context().new_page()
         stranger.goto(lab)
@@ -150,7 +156,11 @@ def test_a_day_with_a_notebook(site: Site, user: User, browser: Browser, tmp_pat
         page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
         log_in(page, address, user.namespace, password(user))
         start(page, address, "CPU", tmp_path / "7-again.png")
-        expect(page.locator(".jp-DirListing-item[title*='Untitled.ipynb']")).to_be_visible(timeout=LAB)
+        # A notebook that was open is open again, and asks for a kernel.
+        dialog = page.locator(".jp-Dialog")
+        page.add_locator_handler(dialog, lambda: dialog.locator(".jp-mod-accept").click())
+        page.locator(".jp-DirListing-item[title*='day.ipynb']").dblclick(timeout=LAB)
+        expect(page.locator(".jp-Notebook .jp-OutputArea-output").first).to_contain_text("1 GPU-", timeout=LAB)
         page.screenshot(path=tmp_path / "8-kept.png")
         assert "nvidia.com/gpu" not in notebooks(site, user)
         stop(page, address)
