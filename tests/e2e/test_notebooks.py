@@ -95,10 +95,10 @@ def stop(page: Page, address: str) -> None:
 def run(page: Page, code: str) -> str:
     """What a further cell of the open notebook prints."""
     cells = page.locator(".jp-Notebook .jp-CodeCell")
-    cell = cells.last
-    cell.locator(".cm-content").click()
-    page.keyboard.insert_text(code)
     number = cells.count()
+    editor = cells.nth(number - 1).locator(".cm-content")
+    editor.fill(code)
+    expect(editor).to_contain_text(code.splitlines()[-1])
     page.keyboard.press("Shift+Enter")
     expect(cells).to_have_count(number + 1)
     output = cells.nth(number - 1).locator(".jp-OutputArea-output").first

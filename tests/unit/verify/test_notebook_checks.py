@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
-from arena_install.verify.checks.notebooks import problems_of
+from arena_install.verify.checks.notebooks import hub, problems_of
+from arena_install.verify.context import CheckFailed, Context
+from arena_install.verify.kube import ApiError
 
 GPU = "GPU-1"
 
@@ -56,3 +59,37 @@ def test_a_visit_that_stops_is_no_good_one() -> None:
 
 def test_a_gpu_that_the_kubelet_did_not_give() -> None:
     assert problems_of(visit(), []) == ["a cell sees ['GPU-1'], the kubelet gave none"]
+
+
+class FakeKube:
+    """The API server's way to the hub. statuses: what the hub's lists answer to a stranger; None: there is no hub."""
+
+    def __init__(self, statuses: dict[str, int] | None) -> None:
+        self._statuses = statuses
+
+    def get(self, path: str) -> dict[str, str]:
+        if self._statuses is None:
+            raise ApiError("GET", 503, "no endpoints available")
+        return {"version": "6.1.1"}
+
+    def status(self, path: str) -> int:
+        return (self._statuses or {}).get(path.rpartition("/")[2], 403)
+
+
+def context(statuses: dict[str, int] | None) -> Context:
+    return cast(Context, SimpleNamespace(kube=FakeKube(statuses), save=lambda *_: ""))
+
+
+def test_a_hub_that_refuses_strangers() -> None:
+    assert hub(context({})).status == "pass"
+
+
+def test_a_hub_that_shows_strangers_its_users() -> None:
+    found = hub(context({"users": 200}))
+    assert (found.status, found.cause) == ("fail", "/hub/api/users answers 200 to a stranger")
+
+
+def test_no_hub() -> None:
+    with pytest.raises(CheckFailed, match="does not answer") as caught:
+        hub(context(None))
+    assert caught.value.why == "no endpoints available" and "get pods" in caught.value.fix

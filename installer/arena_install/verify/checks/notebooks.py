@@ -11,8 +11,8 @@ from typing import Any
 from arena_install.users import Added
 from arena_install.users.notebook import HUB, LOGIN
 from arena_install.verify import made_user, pods
-from arena_install.verify.context import Context
-from arena_install.verify.kube import Object, namespaced
+from arena_install.verify.context import CheckFailed, Context
+from arena_install.verify.kube import ApiError, Object, namespaced
 from arena_install.verify.model import Outcome, judged, skipped
 from arena_install.verify.pytorchjob import BUSY_FIX, free_gpus
 from arena_install.verify.records import records
@@ -20,6 +20,7 @@ from arena_install.verify.registry import check
 
 _IMAGE = "arena-install.local/notebook:1.0"
 _LOGS = f"kubectl -n {HUB} logs {HUB}-0"
+_FIX = f"kubectl -n {HUB} get pods; {_LOGS}"
 _PRIVATE = ("users", "user", "proxy", "services")
 
 
@@ -32,16 +33,19 @@ _PRIVATE = ("users", "user", "proxy", "services")
 )
 def hub(ctx: Context) -> Outcome:
     base = f"{namespaced('services', HUB, HUB)}:http/proxy/hub"
-    version = str(ctx.kube.get(f"{base}/api/").get("version", ""))
+    try:
+        version = str(ctx.kube.get(f"{base}/api/").get("version", ""))
+    except ApiError as error:
+        raise CheckFailed("JupyterHub does not answer", cause=error.why, fix=_FIX) from error
     answers = {path: ctx.kube.status(f"{base}/api/{path}") for path in _PRIVATE}
     ctx.save("answers.json", {"version": version, "without a login": answers})
-    problems = [] if version else ["the hub does not say its version"]
+    problems = [] if version else ["it does not say its version"]
     problems += [f"/hub/api/{path} answers {status} to a stranger" for path, status in answers.items() if status != 403]
     return judged(
         "the hub tells its version through the proxy; four of its lists are refused (403) without a login",
-        f"JupyterHub {version or 'unknown'}; " + ", ".join(f"{path} {status}" for path, status in answers.items()),
+        f"JupyterHub {version}; " + ", ".join(f"{path} {status}" for path, status in answers.items()),
         problems,
-        fix=_LOGS,
+        fix=_FIX,
     )
 
 
