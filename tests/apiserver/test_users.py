@@ -14,12 +14,15 @@ from typing import Any
 
 import pytest
 import yaml
+from acts import put
+from shelf import Shelf
 
 from apiserver_fixture import ControlPlane, artifacts_here, binary
 from arena_install import users
 from arena_install.errors import ConfigError
 from arena_install.inventory.cluster import Cluster
 from arena_install.inventory.config import Config
+from arena_install.stack import uninstall
 from arena_install.stack.api import Api, ApiError
 from arena_install.users import Added, Wish, certificate, names
 from arena_install.users.objects import RBAC
@@ -554,3 +557,76 @@ def test_the_command_from_end_to_end(control_plane: ControlPlane, api: Api, tmp_
     gone = json.loads(arena_install("remove", "carol", "--yes", "--json"))
     assert "Namespace carol" in gone["gone"] and not Path(made["kubeconfig"]).exists()
     assert "has no users" in arena_install("list")
+
+
+def spawner() -> dict[str, Any]:
+    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list", "watch", "delete"]}]
+    meta = {"name": "arena-install-jupyterhub"}
+    return {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules}
+
+
+@pytest.fixture
+def hub(shelf: Shelf, api: Api) -> Iterator[Callable[[], None]]:
+    """JupyterHub, as far as `user add` looks at it: its ClusterRole, by a chart. Gives what takes it out."""
+    shelf.add("jupyterhub", [spawner()], at_users=True)
+    put(shelf, api)
+
+    def out() -> None:
+        uninstall(api.kubeconfig, shelf, ["jupyterhub"], shelf.events.append, rows=shelf.rows)
+
+    yield out
+    out()
+
+
+def may(api: Api, account: str, verb: str, what: str, namespace: str) -> bool:
+    question = ("auth", "can-i", verb, what, "-n", namespace, "--as", f"system:serviceaccount:{account}")
+    return kubectl(api.kubeconfig, *question, check=False).startswith("yes")
+
+
+def password(file: Path) -> str:
+    return kubectl(file, "get", "secret", "notebook-login", "-o", "jsonpath={.data.password}")
+
+
+def test_where_there_is_a_hub_users_have_a_way_in_and_it_may_run_their_notebooks_only(
+    add: Add, api: Api, everything: Callable[[], set[str]], hub: Callable[[], None]
+) -> None:
+    before = everything()
+    alice = add("alice")
+    assert alice.notebook and len(password(alice.file)) > 24, "the user can read it"
+    assert may(api, "jupyterhub:jupyterhub", "create", "pods", "alice")
+    assert not may(api, "jupyterhub:jupyterhub", "create", "pods", "default")
+    assert may(api, "alice:notebook", "create", "deployments.apps", "alice")
+    assert not may(api, "alice:notebook", "create", "pods", "alice")
+    assert may(api, "alice:notebook", "list", "nodes", "default")
+    made, word = everything(), password(alice.file)
+    assert outcomes(add("alice")) == {"there"} and password(alice.file) == word and everything() == made
+    users.remove(api, users.find(api, "alice"))
+    assert everything() == before
+
+
+def test_a_hub_that_goes_takes_all_of_notebooks_along_but_volumes(
+    add: Add, api: Api, everything: Callable[[], set[str]], hub: Callable[[], None]
+) -> None:
+    add("alice")
+    meta = {"name": "notebook", "namespace": "alice"}
+    spec: dict[str, Any] = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}
+    api.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": spec})
+    labels = {names.COMPONENT_LABEL: "jupyterhub"}
+    spec = {"containers": [{"name": "notebook", "image": "a.io/notebook:1"}], "terminationGracePeriodSeconds": 0}
+    api.create({"apiVersion": "v1", "kind": "Pod", "metadata": {**meta, "labels": labels}, "spec": spec})
+    assert sum("notebook" in one or "jupyterhub" in one for one in everything()) >= 7
+    hub()
+    left = {one for one in everything() if "notebook" in one or "jupyterhub" in one}
+    assert len(left) == 1 and "PersistentVolumeClaim" in left.pop()
+    assert not add("alice").notebook
+
+
+def test_revoked_an_old_password_and_the_accounts_tokens_are_worthless(
+    add: Add, api: Api, tmp_path: Path, hub: Callable[[], None]
+) -> None:
+    old = add("alice")
+    word = password(old.file)
+    account = api.get("v1", "ServiceAccount", "notebook", "alice") or {}
+    new = add("alice", tmp_path / "new.kubeconfig", revoke=True)
+    assert password(new.file) not in ("", word)
+    assert (api.get("v1", "ServiceAccount", "notebook", "alice") or {})["metadata"]["uid"] != account["metadata"]["uid"]

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from arena_install.users import Added, Loss, Removed, Row
 
 console = Console(highlight=False)
+_NOTEBOOK = "kubectl -n jupyterhub port-forward pod/jupyterhub-0 8000, then http://localhost:8000, which tells the rest"
 _MARKS = {"made": ("+", "green"), "mended": ("~", "yellow"), "there": ("=", "dim"), "removed": ("-", "red")}
 
 
@@ -42,6 +43,7 @@ def tell_added(added: Added, *, as_json: bool) -> None:
         ("kubeconfig", f"{added.file} (private; valid until {added.until:%Y-%m-%d})"),
         ("hand over", "the file, by a way that nobody else reads; the user sets KUBECONFIG to where it lies"),
         ("first job", submit),
+        *([("notebook", _NOTEBOOK)] if added.notebook else []),
     ]
     console.print(Text(f"\n{added.identity.name}:", "bold"))
     for key, text in rows:

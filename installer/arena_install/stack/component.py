@@ -89,6 +89,8 @@ class Component(_Row):
     node_labels: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)  # inventory group -> labels of its nodes
     #: What its pods leave on hosts, as kind|name of roles/ledger/files/observe.sh; goes unless it was there before us.
     leaves: tuple[Annotated[str, Field(pattern=r"^(path\|/.+|link\|[^/|]+)$")], ...] = ()
+    #: Whether `arena-install user add` makes things for it, with its name as OWNER_LABEL: they go when it does.
+    at_users: bool = False
     ready: Ready = Ready()
     timeout: Timeout = Timeout()
     folder: Path = Path()

@@ -35,6 +35,12 @@ _INHABITANTS = (
     ("batch/v1", "CronJob"),
 )
 
+_RBAC = "rbac.authorization.k8s.io/v1"
+#: What a component has in the namespaces of users, and for them. Not their volumes: those are theirs.
+_AT_USERS = (
+    ("v1", "Pod"), ("v1", "Secret"), ("v1", "ServiceAccount"), (_RBAC, "RoleBinding"), (_RBAC, "ClusterRoleBinding"),
+)
+
 
 def uninstall(
     kubeconfig: Path,
@@ -162,6 +168,8 @@ def _rest(api: Api, component: Component, entry: Entry, handle: Step) -> list[st
     for ref in entry.ours:
         if _is_ours(api, ref):
             api.delete(ref.api_version, ref.kind, ref.name, ref.namespace)
+    if component.at_users:
+        _from_users(api, component.name)
     for node, labels in entry.node_labels.items():
         if api.get("v1", "Node", node, metadata_only=True):
             api.merge("v1", "Node", node, {"metadata": {"labels": dict.fromkeys(labels)}})
@@ -174,6 +182,18 @@ def _rest(api: Api, component: Component, entry: Entry, handle: Step) -> list[st
     for reason in kept:
         handle.log(f"kept {reason}")
     return kept
+
+
+def _from_users(api: Api, name: str) -> None:
+    """Once who would make pods anew is gone."""
+    pods: list[tuple[str, str]] = []
+    for api_version, kind in _AT_USERS:
+        for row in api.list_metadata(api_version, kind, labelSelector=f"{OWNER_LABEL}={name}"):
+            where = row["metadata"]["name"], row["metadata"].get("namespace", "")
+            api.delete(api_version, kind, *where)
+            pods += [where] if kind == "Pod" else []
+    for where in pods:
+        api.wait_gone("v1", "Pod", *where)
 
 
 def _crd(api: Api, component: Component, name: str) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 from arena_install import stack
 from arena_install.errors import ConfigError, StepError
 from arena_install.stack.api import Api, ApiError
-from arena_install.users import certificate, kubeconfig, names, objects, quantity, queue
+from arena_install.users import certificate, kubeconfig, names, notebook, objects, quantity, queue
 from arena_install.users.found import User, users
 from arena_install.users.kubeconfig import Door
 from arena_install.users.names import ROLE, SHARED, SHARED_LABEL, UNTIL, USER_LABEL, Shared
@@ -55,6 +55,7 @@ class Added:
     until: datetime
     done: list[tuple[str, str]]
     notes: list[str]
+    notebook: bool  # whether there is a JupyterHub to log in to
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -65,6 +66,7 @@ class Added:
             "queue": {"cluster_queue": self.queue, "local_queue": names.LOCAL_QUEUE} if self.queue else None,
             "kubeconfig": str(self.file),
             "certificate_until": certificate.written(self.until),
+            "notebook": {"secret": notebook.LOGIN} if self.notebook else None,
             "done": [{"object": what, "outcome": outcome} for what, outcome in self.done],
             "notes": self.notes,
         }
@@ -193,6 +195,9 @@ class _Maker:
         for space, role in _offered(self._api):
             self._apply(objects.platform_binding(of, space, role))
         self._strangers()
+        notebooks = notebook.installed(self._api)
+        if notebooks:
+            self._notebook()
         self._apply(objects.quota(of, plan.hard))
         if (limits := objects.limits(of, plan.hard)) is not None:
             self._apply(limits)
@@ -204,7 +209,7 @@ class _Maker:
         note = {"metadata": {"annotations": {UNTIL: certificate.written(until)}}}
         self._api.merge("v1", "Namespace", of.namespace, note)
         user = User(of.name, of.namespace, of.id, certificate.written(until))
-        return Added(user, of, dict(plan.hard), plan.queue, file, until, self._done, self._notes)
+        return Added(user, of, dict(plan.hard), plan.queue, file, until, self._done, self._notes, notebooks)
 
     def _space(self) -> None:
         """Created, not applied: where somebody made a namespace of this name since we looked, it is theirs."""
@@ -243,6 +248,19 @@ class _Maker:
             after = self._api.apply(obj, force=True)
         same = before and before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
         self._done.append((told, "made" if before is None else "there" if same else "mended"))
+
+    def _notebook(self) -> None:
+        plan, of = self._plan, self._plan.of
+        if plan.wish.revoke:
+            self._done += [(what, "removed") for what in notebook.revoke(self._api, of.namespace)]
+        for obj in notebook.objects(of, plan.wish.shared):
+            self._apply(obj)
+        told = f"Secret {notebook.LOGIN}"
+        if self._api.get("v1", "Secret", notebook.LOGIN, of.namespace, metadata_only=True):
+            self._done.append((told, "there"))
+        else:
+            self._api.create(notebook.login(of))
+            self._done.append((told, "made"))
 
     def _strangers(self) -> None:
         """Bindings by which people have rights in this namespace without us: whoever had the old kubeconfig could have

@@ -17,6 +17,8 @@ UNTIL = "arena-install.local/certificate-until"
 SHARED_LABEL = "arena-install.local/users"
 #: On Roles in the platform's namespaces that every user gets.
 FOR_USERS_LABEL = "arena-install.local/for-users"
+#: On what a user has for one component alone: it goes with that.
+COMPONENT_LABEL = "arena-install.local/component"
 MANAGED = {"app.kubernetes.io/managed-by": "arena-install"}
 
 ROLE = "arena-user"  # Role, RoleBinding, ResourceQuota and LimitRange in the user's namespace

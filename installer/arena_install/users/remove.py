@@ -11,7 +11,7 @@ from typing import Any
 from arena_install.errors import ConfigError, TimedOutError
 from arena_install.stack.api import Api, ApiError
 from arena_install.suggest import did_you_mean
-from arena_install.users import certificate, names, queue
+from arena_install.users import certificate, names, notebook, queue
 from arena_install.users.found import User, jobs_of, users
 from arena_install.users.names import MANAGED, ROLE, SHARED, SHARED_LABEL, USER_LABEL, Shared
 from arena_install.users.objects import RBAC
@@ -126,8 +126,11 @@ def remove(api: Api, user: User, shared: Shared = SHARED) -> Removed:
 
 
 def _remove_bindings(api: Api, user: User) -> list[str]:
-    """Those in the platform's namespaces."""
+    """Those in the platform's namespaces, and the notebook's for the whole cluster."""
     gone = []
+    bound = notebook.cluster_binding(user.name)
+    if api.delete(f"{RBAC}/v1", "ClusterRoleBinding", bound):
+        gone.append(f"ClusterRoleBinding {bound}")
     for row in api.list_metadata(f"{RBAC}/v1", "RoleBinding", labelSelector=f"{USER_LABEL}={user.name}"):
         space, name = row["metadata"]["namespace"], row["metadata"]["name"]
         ours = (row["metadata"].get("labels") or {}).items() >= MANAGED.items()

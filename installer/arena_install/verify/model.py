@@ -28,6 +28,7 @@ SUITES = (
     "scheduling",
     "serving",
     "observability",
+    "notebooks",
     "security",
     "scale",
 )

@@ -10,8 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from arena_install.users.notebook import HUB
 from arena_install.verify import prometheus
-from arena_install.verify.kube import Kube
+from arena_install.verify.kube import Kube, namespaced
 
 if TYPE_CHECKING:
     from arena_install.inventory.cluster import Cluster
@@ -35,6 +36,7 @@ class Facts:
     crds: frozenset[str] = frozenset()  # names of all CustomResourceDefinitions
     images: frozenset[str] = frozenset()  # references in the resolved lock
     prometheus: str = ""  # "namespace/name" of the Service by which arena finds one, "" if there is none
+    jupyterhub: bool = False  # whether the component is there
 
 
 #: What is known of a cluster whose API did not answer.
@@ -67,6 +69,7 @@ def read(kube: Kube, cluster: Cluster, resolved: Any | None) -> Facts:
         crds,
         frozenset(resolved.images) if resolved is not None else frozenset(),
         prometheus.service_of(kube),
+        kube.find(namespaced("statefulsets", HUB, HUB, group="apps/v1")) is not None,
     )
 
 
@@ -100,6 +103,11 @@ _CONDITIONS: dict[str, tuple[Callable[[Facts], bool], str, str]] = {
         lambda facts: bool(facts.prometheus),
         f"no Service has the label by which arena looks for Prometheus ({prometheus.LABEL})",
         "arena-install up --profile full",
+    ),
+    "component:jupyterhub": (
+        lambda facts: facts.jupyterhub,
+        f"there is no JupyterHub in namespace {HUB}",
+        "arena-install up --only jupyterhub",
     ),
     "component:training-operator": (
         lambda facts: facts.pytorchjobs,

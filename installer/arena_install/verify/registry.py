@@ -49,6 +49,7 @@ _MODULES = (
     "observability",
     "observability_gpu",
     "observability_drill",
+    "notebooks",
     "security",
     "security_agents",
     "security_users",

@@ -40,6 +40,8 @@ def suites_for(components: Iterable[str], profile: str = "minimal") -> tuple[str
         suites.add("scheduling")
     if "prometheus" in names:
         suites.add("observability")
+    if "jupyterhub" in names:
+        suites.add("notebooks")
     return tuple(suite for suite in SUITES if suite in suites)
 
 

@@ -39,6 +39,7 @@ CHARTS = [
     "kube-state-metrics",
     "node-exporter",
     "gpu-exporter",
+    "jupyterhub",
 ]
 IMAGES = [
     "registry.k8s.io/kube-apiserver:v1.36.3",
@@ -71,6 +72,8 @@ IMAGES = [
     "quay.io/prometheus/node-exporter:v1.12.1",
     "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.20.0",
     "arena-install.local/gpu-exporter:1.0",
+    "arena-install.local/jupyterhub:6.1.1",
+    "arena-install.local/notebook:1.0",
     "nvcr.io/nvidia/k8s/dcgm-exporter:4.2.3-4.1.3-ubuntu22.04",
 ]
 

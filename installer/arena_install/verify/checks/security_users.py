@@ -46,6 +46,7 @@ _OTHERS = ("default", "kube-system", "kube-public")
     "removed, it has none",
     severity="critical",
     needs=("cluster.api",),
+    holds=("made-user",),
     timeout=120,
     writes=True,
 )
