@@ -20,6 +20,8 @@ FOR_USERS_LABEL = "arena-install.local/for-users"
 MANAGED = {"app.kubernetes.io/managed-by": "arena-install"}
 
 ROLE = "arena-user"  # Role, RoleBinding, ResourceQuota and LimitRange in the user's namespace
+#: ServiceAccount, Role and RoleBinding by which web pages show the user's jobs.
+VIEWER = "dashboard"
 LOCAL_QUEUE = "training"
 GPU = "nvidia.com/gpu"
 

@@ -70,6 +70,7 @@ IMAGES = [
     "quay.io/prometheus/node-exporter:v1.12.1",
     "registry.k8s.io/kube-state-metrics/kube-state-metrics:v2.20.0",
     "arena-install.local/gpu-exporter:1.0",
+    "arena-install.local/dashboard:1.0",
     "nvcr.io/nvidia/k8s/dcgm-exporter:4.2.3-4.1.3-ubuntu22.04",
 ]
 
