@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from arena_install.verify import prometheus
-from arena_install.verify.kube import Kube
+from arena_install.verify.kube import Kube, namespaced
 
 if TYPE_CHECKING:
     from arena_install.inventory.cluster import Cluster
@@ -34,6 +34,7 @@ class Facts:
     crds: frozenset[str] = frozenset()  # names of all CustomResourceDefinitions
     images: frozenset[str] = frozenset()  # references in the resolved lock
     prometheus: str = ""  # "namespace/name" of the Service by which arena finds one, "" if there is none
+    dashboard: bool = False  # whether the Service of our web pages is there
 
 
 #: What is known of a cluster whose API did not answer.
@@ -66,6 +67,7 @@ def read(kube: Kube, cluster: Cluster, resolved: Any | None) -> Facts:
         crds,
         frozenset(resolved.images) if resolved is not None else frozenset(),
         prometheus.service_of(kube),
+        kube.find(namespaced("services", "dashboard", "dashboard")) is not None,
     )
 
 
@@ -98,6 +100,11 @@ _CONDITIONS: dict[str, tuple[Callable[[Facts], bool], str, str]] = {
     "component:prometheus": (
         lambda facts: bool(facts.prometheus),
         f"no Service has the label by which arena looks for Prometheus ({prometheus.LABEL})",
+        "arena-install up --profile full",
+    ),
+    "component:dashboard": (
+        lambda facts: facts.dashboard,
+        "there is no Service dashboard in namespace dashboard",
         "arena-install up --profile full",
     ),
     "component:training-operator": (

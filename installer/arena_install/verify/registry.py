@@ -48,6 +48,7 @@ _MODULES = (
     "observability",
     "observability_gpu",
     "observability_drill",
+    "dashboard",
     "security",
     "security_agents",
     "security_users",

@@ -149,7 +149,7 @@ def test_records_ignore_everything_else() -> None:
 
 def test_the_payloads_travel_whole() -> None:
     python = {"allreduce.py", "gpu_view.py", "mnist.py", "node_health.py", "node_reader.py", "podresources.py"}
-    python |= {"collective.py", "cuda_add.py", "drill.py"}
+    python |= {"collective.py", "cuda_add.py", "drill.py", "web_pages.py"}
     python |= {"tf_mirrored.py", "tf_model.py", "tf_parameter_server.py", "tf_restore.py"}
     assert set(scripts()) == python | {"agent_host.sh", "agent_pod.sh"}
     assert sum(map(len, scripts().values())) < 100_000, "a ConfigMap holds at most 1 MiB"
