@@ -6,6 +6,7 @@ import asyncio
 import codecs
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
@@ -107,6 +108,8 @@ class Server:
         except UnknownError:  # the token has ended since
             self._people.leave(request.cookies.get(COOKIE, ""))
             return self._turned_away(request)
+        except aiohttp.ClientError as error:
+            return self._page("error.html.j2", 502, what="the cluster does not answer", why=str(error))
         except ArenaError as error:
             return self._page(
                 "error.html.j2", _status(error), what=error.what, why=error.why, person=request.get(_PERSON)
@@ -192,37 +195,39 @@ class Server:
     async def _log(self, request: web.Request) -> web.StreamResponse:
         """The log as a page that grows while the pod speaks: a browser shows what has come."""
         person, namespace, pod, container = await self._speaking(request)
-        pieces = stream.lines(person.client, namespace, pod, container, follow=True)
-        first = await anext(pieces, b"")  # what is refused is an error page still
         answer = web.StreamResponse(headers={"Content-Type": "text/html; charset=utf-8"})
-        await answer.prepare(request)
         top, bottom = _environment().get_template("log.html.j2").render(pod=pod).split("LOG", 1)
-        await answer.write(top.encode())
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        try:
-            await answer.write(str(escape(decoder.decode(first))).encode())
-            async for piece in pieces:
-                await answer.write(str(escape(decoder.decode(piece))).encode())
-        except (aiohttp.ClientError, OSError):
-            await answer.write(b"\n(the connection to the cluster broke; load the page again)")
+        async with aclosing(stream.lines(person.client, namespace, pod, container, follow=True)) as pieces:
+            first = await anext(pieces, b"")  # what is refused is an error page still
+            await answer.prepare(request)
+            await answer.write(f"{top}{escape(decoder.decode(first))}".encode())
+            try:
+                async with asyncio.timeout(person.until - time.time()):
+                    async for piece in pieces:
+                        await answer.write(str(escape(decoder.decode(piece))).encode())
+            except TimeoutError:
+                bottom = f"\n(the login has ended){bottom}"
+            except aiohttp.ClientError:
+                bottom = f"\n(the connection to the cluster broke: load the page again){bottom}"
         await answer.write(bottom.encode())
         await answer.write_eof()
         return answer
 
     async def _whole_log(self, request: web.Request) -> web.StreamResponse:
         person, namespace, pod, container = await self._speaking(request)
-        pieces = stream.lines(person.client, namespace, pod, container, follow=False)
-        first = await anext(pieces, b"")
         answer = web.StreamResponse(
             headers={
                 "Content-Type": "text/plain; charset=utf-8",
                 "Content-Disposition": f'attachment; filename="{pod}.log"',
             }
         )
-        await answer.prepare(request)
-        await answer.write(first)
-        async for piece in pieces:
-            await answer.write(piece)
+        async with aclosing(stream.lines(person.client, namespace, pod, container, follow=False)) as pieces:
+            first = await anext(pieces, b"")
+            await answer.prepare(request)
+            await answer.write(first)
+            async for piece in pieces:
+                await answer.write(piece)
         await answer.write_eof()
         return answer
 

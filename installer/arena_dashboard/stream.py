@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any
 
 import aiohttp
@@ -13,7 +13,9 @@ _CONNECT = 10.0  # seconds
 TAIL = 2000  # lines that a followed log begins with
 
 
-async def lines(client: Client, namespace: str, pod: str, container: str, *, follow: bool) -> AsyncIterator[bytes]:
+async def lines(
+    client: Client, namespace: str, pod: str, container: str, *, follow: bool
+) -> AsyncGenerator[bytes, None]:
     """Pieces of the log. Raises ApiError where the API refuses, aiohttp.ClientError where it does not answer."""
     query: dict[str, str] = {"follow": "true", "tailLines": str(TAIL)} if follow else {}
     if container:

@@ -11,13 +11,14 @@ from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
-from aiohttp import ClientResponse, CookieJar
+from aiohttp import ClientResponse, CookieJar, web
 from aiohttp.test_utils import TestClient, TestServer
 from fakeapi import INSTALLED, FakeApi
 from world import EVENTS, JOBS, NODES, PODS
 
+from arena_cli.kube.client import Client
 from arena_cli.kube.config import Access
-from arena_dashboard import monitoring
+from arena_dashboard import monitoring, stream
 from arena_dashboard.installed import state
 from arena_dashboard.people import People
 from arena_dashboard.server import COOKIE, Link, Server, Site
@@ -322,6 +323,38 @@ def test_a_harmless_error_is_no_trouble() -> None:
     grave = alert("GpuXid", node="w1", UUID="GPU-0")
     seen = monitoring.read([gpu("DCGM_FI_DEV_GPU_TEMP", 40), gpu("DCGM_FI_DEV_XID_ERRORS", 48)], [grave])
     assert [one.trouble for one in seen.gpus] == ["XID 48"] and seen.firing == 1
+
+
+def test_who_stops_reading_a_log_ends_the_question_to_the_api() -> None:
+    ended = asyncio.Event()
+
+    async def log(request: web.Request) -> web.StreamResponse:
+        assert request.query == {"follow": "true", "tailLines": "2000", "container": "main"}
+        assert request.headers["Authorization"] == "Bearer t"
+        answer = web.StreamResponse()
+        await answer.prepare(request)
+        try:
+            await answer.write(b"one\n")
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+        return answer
+
+    async def run() -> None:
+        app = web.Application()
+        app.router.add_get("/api/v1/namespaces/ml/pods/train-0/log", log)
+        runner = web.AppRunner(app, handler_cancellation=True)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        base = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        pieces = stream.lines(Client(Access(base, token="t")), "ml", "train-0", "main", follow=True)
+        assert await anext(pieces) == b"one\n"
+        await pieces.aclose()
+        await asyncio.wait_for(ended.wait(), 10)
+        await runner.cleanup()
+
+    asyncio.run(run())
 
 
 def test_logins_are_bounded(world: FakeApi, monkeypatch: pytest.MonkeyPatch) -> None:
