@@ -45,7 +45,7 @@ _HEADERS = {
     "Cache-Control": "no-store",
 }
 _SMALL = 64 * 1024  # bytes of what may be sent here: a token is a few kilobytes
-_REFRESH = 10  # seconds until a browser asks for a page again
+_REFRESH = 15  # seconds until a browser asks for a page again
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -189,7 +189,7 @@ class Server:
             head=formats.head(job, seen.at),
             gpus=gpus,
             alerts=alerts,
-            refresh=0 if reading else _REFRESH // 2,
+            refresh=0 if reading else _REFRESH // 3,
         )
 
     async def _log(self, request: web.Request) -> web.StreamResponse:
