@@ -43,7 +43,7 @@ def alice(site: Site, tmp_path_factory: pytest.TempPathFactory) -> Iterator[User
         counting = "n=0; while true; do echo line $n '<b>'; n=$((n+1)); sleep 1; done"
         one.arena(*common, "--name=counts", counting)
         one.arena(*common, "--name=waits", "--gpus=900", "true")
-        eventually(lambda: "line 3" in one.arena("logs", "counts"), "the job to write", 120)
+        eventually(lambda: "line 3" in one.shell("arena logs counts").stdout, "the job to write", 120)
         yield one
 
 
@@ -102,8 +102,8 @@ def test_all_pages_can_be_read(browser: Browser, alice: User, size: str, scheme:
 
     one.goto(base)
     shot("login")
-    one.on("console", lambda message: said.append(message.text))
     enter(one, base, token)
+    one.on("console", lambda message: said.append(message.text))
     text = one.inner_text("main")
     assert "counts" in text and "waits" in text and "GPU: no node has 900 free" in text
     assert "dashboard" in text and "flannel" in text
@@ -119,13 +119,13 @@ def test_a_log_grows_while_it_is_read(browser: Browser, alice: User) -> None:
     base, token = address(alice)
     one = page(browser)
     enter(one, base, token)
-    one.click("text=counts")
+    one.get_by_role("link", name="counts", exact=True).click()
     log = one.frame_locator("iframe.log").locator("pre")
     expect(log).to_contain_text("line 3 <b>")
     seen = len(log.inner_text().splitlines())
     expect(log).to_contain_text(f"line {seen + 3} ", timeout=20_000)
-    frame = one.frame_locator("iframe.log").locator("body")
-    assert frame.evaluate("body => body.scrollTop") == 0  # at its end: the newest line is in sight
+    scroller = one.frame_locator("iframe.log").locator("div")
+    assert scroller.evaluate("div => div.scrollTop") == 0  # at its end: the newest line is in sight
 
 
 def test_others_are_closed_and_a_login_ends(browser: Browser, site: Site, alice: User) -> None:
