@@ -34,7 +34,8 @@ guides: .setup-test  ## run docs/guides in a lab (ARENA_E2E_LAB, or one made for
 
 e2e: .setup-test  ## whole clusters: the newcomer's road, the wheel over a jump host, jobs and guides; builds what is not cached
 	$(BIN)/pytest tests/e2e/test_up.py tests/e2e/test_access.py -q -x --durations=10
-	$(BIN)/pytest tests/e2e/test_arena_jobs.py tests/e2e/test_guides.py tests/e2e/test_notebooks.py -q --durations=10
+	$(BIN)/pytest tests/e2e/test_arena_jobs.py tests/e2e/test_guides.py tests/e2e/test_notebooks.py \
+		tests/e2e/test_dashboard.py -q --durations=10
 
 apiserver: .setup-test  ## stack and arena against a real API server on loopback, charts by the real Helm; uses what e2e built
 	$(BIN)/pytest tests/apiserver -q

@@ -30,6 +30,8 @@ if [ "$purpose" = test ]; then
     need docker-registry docker-registry
     need git git
     need vagrant vagrant
+    need chromium chromium
+    [ -e /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf ] || missing="$missing fonts-dejavu-core"
 fi
 if [ -n "$missing" ]; then
     if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then

@@ -31,6 +31,7 @@ app = Group(
         "cron": (f"{_V}.cron:group", "Jobs by the clock."),
         "data": (f"{_V}.data:group", "Volume claims that jobs can use."),
         "logviewer": (f"{_V}.logviewer:verb", "Print where a job's logs can be read in a browser."),
+        "dashboard": (f"{_V}.dashboard:verb", "Print where the cluster's web pages are, and a token to log in there."),
         "serve": (f"{_V}.serve:group", "Serve models."),
         "whoami": (f"{_V}.whoami:verb", "Print who the cluster takes you for."),
         "version": (f"{_V}.version:verb", "Print the version."),

@@ -96,15 +96,29 @@ def _ask(session: Session, text: str) -> list[Mapping[str, Any]]:
     if settings.prometheus_address:
         answer = _direct(settings.prometheus_address, settings.prometheus_token, text)
     else:
-        answer = _by_proxy(session.client, text)
+        answer = _by_proxy(session.client, _proxy(session.client), "query", query=text)
+    return list(_data(answer)["result"])
+
+
+def query_and_alerts(client: Client, text: str) -> tuple[list[Mapping[str, Any]], list[Mapping[str, Any]]]:
+    """The samples of an instant query, and all alerts that fire or are about to. Raises StepError as the others do."""
+    proxy = _proxy(client)
+    found, alerts = client.together(
+        [partial(_by_proxy, client, proxy, "query", query=text), partial(_by_proxy, client, proxy, "alerts")]
+    )
+    return list(_data(found)["result"]), list(_data(alerts)["alerts"])
+
+
+def _data(answer: Mapping[str, Any]) -> Mapping[str, Any]:
     if answer.get("status") != "success":
         raise StepError("Prometheus did not answer the question", why=str(answer.get("error", "")))
-    return list(answer["data"]["result"])
+    data: Mapping[str, Any] = answer["data"]
+    return data
 
 
-def _by_proxy(client: Client, text: str) -> Mapping[str, Any]:
+def _by_proxy(client: Client, proxy: str, what: str, **query: str) -> Mapping[str, Any]:
     try:
-        return client.get(f"{_proxy(client)}/api/v1/query", query=text)
+        return client.get(f"{proxy}/api/v1/{what}", **query)
     except ApiError as error:
         if error.status != 403:
             raise

@@ -168,6 +168,7 @@ def test_what_was_changed_by_hand_is_mended_and_nothing_else(add: Add, api: Api)
     assert mended == {
         "Namespace alice": "there", "ClusterRole arena-user": "there", "ClusterRoleBinding arena-user-alice": "mended",
         "Role arena-user": "made", "RoleBinding arena-user": "mended", "ResourceQuota arena-user": "mended",
+        "ServiceAccount dashboard": "there", "Role dashboard": "there", "RoleBinding dashboard": "there",
         f"kubeconfig {first.file}": "mended",
     }  # fmt: skip
     assert outcomes(add("alice")) == {"there"}

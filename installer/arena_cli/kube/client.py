@@ -38,6 +38,10 @@ class ApiError(StepError):
         self.status, self.reason, self.message = status, reason, message
 
 
+class UnknownError(UnreachableError):
+    """The API does not know who asks: what was shown has expired, or is another cluster's."""
+
+
 class Client:
     """One identity at one API server. Paths are those of the REST API, such as /api/v1/nodes."""
 
@@ -232,7 +236,7 @@ class Client:
         except (ValueError, AttributeError):
             message, reason = data.decode("utf-8", "replace").strip()[:300], ""
         if status == 401:
-            return UnreachableError(
+            return UnknownError(
                 "the cluster does not know you",
                 where=self._url.netloc,
                 why=message,

@@ -18,6 +18,8 @@ _ALONE = re.compile(r"can possibly be assigned to \S+, once .*minAvailable is sa
 _CLAIM = re.compile(r'persistentvolumeclaim "([^"]+)" not found')
 _FAILED_CREATE = ("FailedCreate", "FailedCreatePod", "FailedCreatePodReason", "PodCreationFailed")
 _LONG = 200  # characters of what others say
+#: Statuses of jobs that something may keep from running.
+WAITS = ("PENDING", "QUEUING", "SUSPENDED", "SUBMITTED")
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,26 @@ class Failure:
     container: str
     text: str
     previous: bool  # it was started again since; the log is of the run before
+
+
+def why(job: Job, events: Iterable[Object], workloads: Iterable[Object]) -> tuple[str, Failure | None]:
+    """("", None) where there is nothing to explain; the failure is there where one of the job's logs says more."""
+    if job.status in WAITS:
+        found = pending(job, events, workloads)
+        if found and not found.startswith("crash:"):
+            return found, None
+    elif job.status != "FAILED":
+        return "", None
+    failed = failure(job)
+    if failed is None:
+        return "" if job.status != "FAILED" else _said(job), None
+    return failed.text, failed
+
+
+def _said(job: Job) -> str:
+    """What the operator says of a failure whose pods are gone."""
+    rows = (job.raw.get("status") or {}).get("conditions") or ()
+    return next((str(row.get("message", "")) for row in rows if row.get("type") == "Failed"), "")
 
 
 def pending(job: Job, events: Iterable[Object], workloads: Iterable[Object] = ()) -> str:

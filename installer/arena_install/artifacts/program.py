@@ -1,4 +1,4 @@
-"""A Python command of ours as one tar for hosts: its package, what it imports of ours, its charts, and its wheels.
+"""A Python command of ours as one tar: its package, what it imports of ours, the charts it renders, and its wheels.
 
 Hosts have a Python and nothing else of what we need, and theirs is not the controller's. So pure modules are taken as
 they are, and compiled ones for every Python that hosts may have lie side by side: their names say which is whose.
@@ -18,7 +18,9 @@ from arena_install import paths
 from arena_install.artifacts import converters
 from arena_install.errors import ConfigError, StepError
 
-_SHARED = "arena_install"
+_SHARED = "(?:arena_install|arena_cli)"
+#: Who imports this, renders charts.
+_CHARTS = "arena_cli/charts.py"
 _IMPORT = re.compile(
     rf"^[ \t]*(?:from (?P<module>{_SHARED}[\w.]*) import (?P<names>\([^)]*\)|[^\n#]+)"
     rf"|import (?P<plain>{_SHARED}[\w.]*))",
@@ -66,27 +68,30 @@ def digest(package: str, other_charts: Collection[str]) -> str:
 def sources(package: str, other_charts: Collection[str]) -> dict[str, Path]:
     """Path below lib/ -> file of ours, sorted. Raises ConfigError where the package is not installed beside us."""
     root = Path(__file__).resolve().parents[2]
-    mine = [path for path in sorted((root / package).rglob("*.py")) if "__pycache__" not in path.parts]
+    files = (path for path in sorted((root / package).rglob("*")) if path.is_file())
+    mine = [path for path in files if "__pycache__" not in path.parts]
     if not mine:
         raise ConfigError(f"there is no package {package}", where=str(root), fix="reinstall arena-install")
-    shared: set[Path] = set()
-    looked = list(mine)
+    shared = set(mine)
+    looked = [path for path in mine if path.suffix == ".py"]
     while looked:
         new = {file for name in _imports(looked.pop()) for file in _files(root, name)} - shared
         shared |= new
         looked += sorted(new)
-    found = {path.relative_to(root).as_posix(): path for path in (*mine, *sorted(shared))}
+    found = {path.relative_to(root).as_posix(): path for path in sorted(shared)}
+    if _CHARTS not in found:
+        return dict(sorted(found.items()))
     charts = paths.data_dir() / "charts"
     for file in sorted(path for path in charts.rglob("*") if path.is_file()):
         parts = file.relative_to(charts).parts
         made = "charts" in parts or parts[-1] == "Chart.lock" or any(part.startswith(".") for part in parts)
         if f"charts/{parts[0]}" not in other_charts and not made:  # made: what `helm dependency build` leaves
-            found[f"{_SHARED}/data/charts/{'/'.join(parts)}"] = file
+            found[f"arena_install/data/charts/{'/'.join(parts)}"] = file
     return dict(sorted(found.items()))
 
 
 def _imports(file: Path) -> Iterator[str]:
-    """Dotted names of the shared package that a module's imports may mean, also inside functions. Read as text: a plan
+    """Dotted names of the shared packages that a module's imports may mean, also inside functions. Read as text: a plan
     asks for the digest, and parsing took a second."""
     for match in _IMPORT.finditer(file.read_text()):
         module, names = match["module"] or match["plain"], match["names"] or ""
@@ -95,7 +100,7 @@ def _imports(file: Path) -> Iterator[str]:
 
 
 def _files(root: Path, name: str) -> Iterator[Path]:
-    """The file of a module of the shared package, and the packages that it is in."""
+    """The file of a module of a shared package, and the packages that it is in."""
     parts = name.split(".")
     for length in range(1, len(parts) + 1):
         folder = root.joinpath(*parts[:length])

@@ -16,7 +16,7 @@ def page(status: Status, watched: Watched, *, simulated: bool) -> str:
     """simulated: whether all GPUs of the cluster are, by its inventory."""
     from markupsafe import Markup
 
-    from arena_install.verify.formats.templates import environment
+    from arena_install.templates import environment
 
     made = environment("arena_install", "cli")
     made.filters["age"] = lambda since: age(watched.at - since)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from arena_install.users.add import Added, Wish, add
 from arena_install.users.found import Row, User, rows, state, users
 from arena_install.users.kubeconfig import Door, door
-from arena_install.users.names import ROLE, USER_LABEL, Shared
+from arena_install.users.names import ROLE, USER_LABEL, VIEWER, Shared
 from arena_install.users.remove import Loss, Removed, find, loss, remove
 from arena_install.users.role import CLUSTER_RULES, RULES, rights, rules
 
@@ -14,6 +14,7 @@ __all__ = [
     "ROLE",
     "RULES",
     "USER_LABEL",
+    "VIEWER",
     "Added",
     "Door",
     "Loss",

@@ -192,6 +192,10 @@ class _Maker:
         self._apply(objects.cluster_binding(of, shared))
         self._apply(objects.role(of))
         self._apply(objects.binding(of))
+        if plan.wish.revoke and self._api.delete("v1", "ServiceAccount", names.VIEWER, of.namespace):
+            self._done.append((f"ServiceAccount {names.VIEWER}", "removed"))  # its tokens end with it
+        for obj in objects.viewer(of):
+            self._apply(obj)
         for space, role in _offered(self._api):
             self._apply(objects.platform_binding(of, space, role))
         self._strangers()

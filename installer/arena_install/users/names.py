@@ -22,6 +22,8 @@ COMPONENT_LABEL = "arena-install.local/component"
 MANAGED = {"app.kubernetes.io/managed-by": "arena-install"}
 
 ROLE = "arena-user"  # Role, RoleBinding, ResourceQuota and LimitRange in the user's namespace
+#: ServiceAccount, Role and RoleBinding by which web pages show the user's jobs.
+VIEWER = "dashboard"
 LOCAL_QUEUE = "training"
 GPU = "nvidia.com/gpu"
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from arena_install.users.names import GPU, ID, LOCAL_QUEUE, MANAGED, ROLE, SHARED_LABEL, USER_LABEL, Shared
+from arena_install.users.names import GPU, ID, LOCAL_QUEUE, MANAGED, ROLE, SHARED_LABEL, USER_LABEL, VIEWER, Shared
 from arena_install.users.names import cluster_binding as binding_name
-from arena_install.users.role import CLUSTER_RULES, rules
+from arena_install.users.role import CLUSTER_RULES, VIEW_RULES, rules, token_rule
 
 Object = dict[str, Any]
 
@@ -66,12 +66,17 @@ def cluster_binding(of: Identity, shared: Shared) -> Object:
         "kind": "ClusterRoleBinding",
         "metadata": of.meta(binding_name(of.name)),
         "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": shared.cluster_role},
-        "subjects": _subjects(of),
+        "subjects": [*_subjects(of), _viewer(of)],
     }
 
 
 def role(of: Identity) -> Object:
-    return {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": of.meta(ROLE, of.namespace), "rules": rules()}
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "Role",
+        "metadata": of.meta(ROLE, of.namespace),
+        "rules": [*rules(), token_rule(VIEWER)],
+    }
 
 
 def binding(of: Identity) -> Object:
@@ -84,6 +89,31 @@ def binding(of: Identity) -> Object:
     }
 
 
+def viewer(of: Identity) -> list[Object]:
+    """The account whose tokens let web pages show this user's jobs, and its rights."""
+    return [
+        {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": of.meta(VIEWER, of.namespace),
+            "automountServiceAccountToken": False,
+        },
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "Role",
+            "metadata": of.meta(VIEWER, of.namespace),
+            "rules": rules(VIEW_RULES),
+        },
+        {
+            "apiVersion": f"{RBAC}/v1",
+            "kind": "RoleBinding",
+            "metadata": of.meta(VIEWER, of.namespace),
+            "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": VIEWER},
+            "subjects": [_viewer(of)],
+        },
+    ]
+
+
 def platform_binding(of: Identity, namespace: str, role: str) -> Object:
     """A right that a component gives to all users, in its own namespace."""
     return {
@@ -91,12 +121,16 @@ def platform_binding(of: Identity, namespace: str, role: str) -> Object:
         "kind": "RoleBinding",
         "metadata": of.meta(f"{role}:{of.name}", namespace),
         "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": role},
-        "subjects": _subjects(of),
+        "subjects": [*_subjects(of), _viewer(of)],
     }
 
 
 def _subjects(of: Identity) -> list[Object]:
     return [{"apiGroup": RBAC, "kind": "User", "name": of.user}]
+
+
+def _viewer(of: Identity) -> Object:
+    return {"kind": "ServiceAccount", "name": VIEWER, "namespace": of.namespace}
 
 
 #: What `user add` sets -> the key of a ResourceQuota.

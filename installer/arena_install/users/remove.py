@@ -13,7 +13,7 @@ from arena_install.stack.api import Api, ApiError
 from arena_install.suggest import did_you_mean
 from arena_install.users import certificate, names, notebook, queue
 from arena_install.users.found import User, jobs_of, users
-from arena_install.users.names import MANAGED, ROLE, SHARED, SHARED_LABEL, USER_LABEL, Shared
+from arena_install.users.names import MANAGED, ROLE, SHARED, SHARED_LABEL, USER_LABEL, VIEWER, Shared
 from arena_install.users.objects import RBAC
 
 Object = dict[str, Any]
@@ -98,6 +98,8 @@ def remove(api: Api, user: User, shared: Shared = SHARED) -> Removed:
     # The rights first, both kinds. The binding itself stays: without subjects it grants nothing, and says who is going.
     if user.namespace and api.delete(rbac, "RoleBinding", ROLE, user.namespace):
         removed.gone.append(f"RoleBinding {ROLE}")
+    if user.namespace and api.delete(rbac, "RoleBinding", VIEWER, user.namespace):
+        removed.gone.append(f"RoleBinding {VIEWER}")
     removed.gone += _remove_bindings(api, user)
     if api.get(rbac, "ClusterRoleBinding", bound, metadata_only=True) is not None:
         api.merge(rbac, "ClusterRoleBinding", bound, {"subjects": None})

@@ -46,6 +46,15 @@ CLUSTER_RULES: tuple[Rule, ...] = (
     ("scheduling.k8s.io", ("priorityclasses",), ("get", "list")),  # submit --priority
 )
 
+#: What is no matter of looking at jobs: what is secret, what acts, who may what.
+_NOT_SHOWN = {"secrets", "pods/exec", "serviceaccounts", "roles", "rolebindings"}
+#: Of the account by which web pages show a user's jobs: what the user may look at, and nothing that changes anything.
+VIEW_RULES: tuple[Rule, ...] = tuple(
+    (group, what, tuple(verb for verb in verbs if verb in _LOOK))
+    for group, what, verbs in RULES
+    if not _NOT_SHOWN & {*what}
+)
+
 #: Kinds that are jobs, as the API has them: (apiVersion, kind, what people call them).
 JOBS = (
     ("kubeflow.org/v1", "TFJob", "TFJob"),
@@ -65,6 +74,16 @@ JOBS = (
 def rules(of: tuple[Rule, ...] = RULES) -> list[dict[str, Any]]:
     """As a Role or ClusterRole has them."""
     return [{"apiGroups": [group], "resources": list(what), "verbs": list(verbs)} for group, what, verbs in of]
+
+
+def token_rule(account: str) -> dict[str, Any]:
+    """To have tokens of one account, which expire and end with it: `arena dashboard` prints them."""
+    return {
+        "apiGroups": [""],
+        "resources": ["serviceaccounts/token"],
+        "resourceNames": [account],
+        "verbs": ["create"],
+    }
 
 
 def rights(of: tuple[Rule, ...] = RULES) -> set[tuple[str, str, str]]:

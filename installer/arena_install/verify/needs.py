@@ -37,6 +37,7 @@ class Facts:
     images: frozenset[str] = frozenset()  # references in the resolved lock
     prometheus: str = ""  # "namespace/name" of the Service by which arena finds one, "" if there is none
     jupyterhub: bool = False  # whether the component is there
+    dashboard: bool = False  # whether the Service of our web pages is there
 
 
 #: What is known of a cluster whose API did not answer.
@@ -70,6 +71,7 @@ def read(kube: Kube, cluster: Cluster, resolved: Any | None) -> Facts:
         frozenset(resolved.images) if resolved is not None else frozenset(),
         prometheus.service_of(kube),
         kube.find(namespaced("statefulsets", HUB, HUB, group="apps/v1")) is not None,
+        kube.find(namespaced("services", "dashboard", "dashboard")) is not None,
     )
 
 
@@ -108,6 +110,11 @@ _CONDITIONS: dict[str, tuple[Callable[[Facts], bool], str, str]] = {
         lambda facts: facts.jupyterhub,
         f"there is no JupyterHub in namespace {HUB}",
         "arena-install up --only jupyterhub",
+    ),
+    "component:dashboard": (
+        lambda facts: facts.dashboard,
+        "there is no Service dashboard in namespace dashboard",
+        "arena-install up --profile full",
     ),
     "component:training-operator": (
         lambda facts: facts.pytorchjobs,

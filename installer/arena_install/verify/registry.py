@@ -49,6 +49,7 @@ _MODULES = (
     "observability",
     "observability_gpu",
     "observability_drill",
+    "dashboard",
     "notebooks",
     "security",
     "security_agents",

@@ -49,6 +49,9 @@ class FakeApi:
         self.objects: dict[str, Object] = {}
         self.logs: dict[str, str] = {}  # "namespace/pod/container" -> text
         self.requests: list[str] = []
+        #: Token -> user name: then who shows no token of these is not known, and a service account sees its namespace.
+        self.people: dict[str, str] = {}
+        self.tokens: dict[str, str] = {}  # path of a TokenRequest -> the token
         self.refuse: Callable[[str, str, Object], tuple[int, str] | None] = lambda *_: None
         self._lock = threading.Lock()
         api = self
@@ -62,8 +65,9 @@ class FakeApi:
             def _serve(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = json.loads(self.rfile.read(length)) if length else {}
+                token = self.headers.get("Authorization", "").removeprefix("Bearer ")
                 with api._lock:
-                    status, answer = api.answer(self.command, self.path, body)
+                    status, answer = api.answer(self.command, self.path, body, token)
                 data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(data)))
@@ -121,10 +125,12 @@ class FakeApi:
             if not line.startswith("GET") and "dryRun" not in line and "review" not in line
         ]
 
-    def answer(self, method: str, target: str, body: Object) -> tuple[int, Any]:
+    def answer(self, method: str, target: str, body: Object, token: str = "") -> tuple[int, Any]:
         url = urlsplit(target)
         query = {key: values[0] for key, values in parse_qs(url.query).items()}
         self.requests.append(f"{method} {target}")
+        if self.people and (answer := self._who(url.path, token)) is not None:
+            return answer
         if (refusal := self.refuse(method, url.path, body)) is not None:
             return refusal[0], {"kind": "Status", "message": refusal[1], "reason": "Invalid"}
         if url.path.endswith("/log"):
@@ -145,6 +151,20 @@ class FakeApi:
                 self._collect(gone["metadata"]["uid"])
                 return 200, {"kind": "Status", "status": "Success"}
         return 404, {"kind": "Status", "message": f"{url.path} not found", "reason": "NotFound"}
+
+    def _who(self, path: str, token: str) -> tuple[int, Any] | None:
+        """What there is to say before the request is looked at."""
+        name = self.people.get(token)
+        if name is None:
+            return 401, {"kind": "Status", "message": "Unauthorized", "reason": "Unauthorized"}
+        account = name.split(":") if name.startswith("system:serviceaccount:") else None
+        if path.endswith("/selfsubjectreviews"):
+            return 201, {"status": {"userInfo": {"username": name}}}
+        if path.endswith("/selfsubjectaccessreviews"):
+            return 201, {"status": {"allowed": account is None}}
+        if account and f"/namespaces/{account[2]}/" not in f"{path}/" and not path.startswith("/api/v1/nodes"):
+            return 403, {"kind": "Status", "message": f"{name} may not {path}", "reason": "Forbidden"}
+        return None
 
     def _get(self, path: str, query: Mapping[str, str]) -> tuple[int, Any]:
         if path in self.objects:
@@ -174,6 +194,9 @@ class FakeApi:
     def _post(self, path: str, query: Mapping[str, str], body: Object) -> tuple[int, Any]:
         if path.endswith(("selfsubjectreviews", "selfsubjectaccessreviews")):
             return 201, {"status": {"userInfo": {"username": "alice"}, "allowed": False}}
+        if path.endswith("/token"):
+            token = self.tokens.get(path)
+            return (201, {"status": {"token": token}}) if token else (404, {"message": f"{path} not found"})
         where = f"{path}/{body['metadata']['name']}"
         if where in self.objects:
             return 409, {"kind": "Status", "message": f"{where} already exists", "reason": "AlreadyExists"}

@@ -329,6 +329,59 @@ def test_logviewer(arena: Arena, world: FakeApi, alone: Path) -> None:
     assert "https://logs.example/default/pt-run-master-0" in arena("logviewer", "pt-run").out
 
 
+#: The Service of the component `dashboard` -> the address that people go to.
+PAGES: list[tuple[dict[str, Any], str]] = [
+    ({"spec": {"type": "NodePort", "ports": [{"port": 443, "nodePort": 31000}]}}, "https://10.0.0.1:31000"),
+    ({"spec": {"type": "ClusterIP", "ports": [{"port": 443}]}}, "https://localhost:8443"),
+    ({"spec": {"ports": [{"port": 443, "nodePort": 31000}], "externalIPs": ["192.0.2.7"]}}, "https://192.0.2.7"),
+    (
+        {
+            "spec": {"ports": [{"port": 443, "nodePort": 31000}]},
+            "status": {"loadBalancer": {"ingress": [{"ip": "2001:db8::1"}]}},
+        },
+        "https://[2001:db8::1]",
+    ),
+]
+
+
+def pages(**service: Any) -> dict[str, Any]:
+    meta = {"name": "dashboard", "namespace": "dashboard", "annotations": service.pop("annotations", {})}
+    return {"apiVersion": "v1", "kind": "Service", "metadata": meta, **service}
+
+
+@pytest.mark.parametrize(("service", "base"), PAGES, ids=[base for _, base in PAGES])
+def test_logviewer_leads_to_the_web_pages(
+    arena: Arena, world: FakeApi, service: dict[str, Any], base: str
+) -> None:
+    world.add(pages(**copy.deepcopy(service)))
+    out = arena("logviewer", "pt-run").out
+    assert f"  {base}/jobs/default/pt-run/pt-run-worker-0?type=pytorchjob\n" in out
+    world.add(pages(**copy.deepcopy(service), annotations={"arena-install.local/address": "https://gpus.example/"}))
+    assert "https://gpus.example/jobs/default/pt-run/" in arena("logviewer", "pt-run").out
+
+
+def test_dashboard_prints_the_address_and_a_token(arena: Arena, world: FakeApi) -> None:
+    done = arena("dashboard")
+    assert done.code == 2 and "no web pages" in done.err
+    world.add(pages(spec={"ports": [{"port": 443}]}))
+    done = arena("dashboard")
+    assert done.code == 1 and "arena-install user add" in done.err and "create token viewer" in done.err
+    asked: list[Any] = []
+
+    def answer(method: str, path: str, body: Any) -> tuple[int, str] | None:
+        if path.endswith("/token"):
+            asked.append(body["spec"])
+        return None
+
+    world.refuse = answer
+    world.tokens["/api/v1/namespaces/default/serviceaccounts/dashboard/token"] = "a.token"
+    done = arena("dashboard", "--duration", "1h")
+    assert done.out == "a.token\n" and "https://localhost:8443/" in done.err and "port-forward" in done.err
+    assert asked == [{"expirationSeconds": 3600}]
+    for duration in ("5m", "13h", "soon"):
+        assert arena("dashboard", "--duration", duration).code == 2
+
+
 def test_version_and_completion(arena: Arena) -> None:
     assert arena("version", "--short").out.startswith("arena: v")
     assert "ChartsVersion" in arena("version", "-v").out

@@ -74,6 +74,7 @@ IMAGES = [
     "arena-install.local/gpu-exporter:1.0",
     "arena-install.local/jupyterhub:6.1.1",
     "arena-install.local/notebook:1.0",
+    "arena-install.local/dashboard:1.0",
     "nvcr.io/nvidia/k8s/dcgm-exporter:4.2.3-4.1.3-ubuntu22.04",
 ]
 

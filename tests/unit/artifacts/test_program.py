@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -19,36 +20,55 @@ from arena_install.errors import ConfigError, StepError
 EVERYTHING = """\
 import importlib, pkgutil, sys
 sys.path.insert(0, sys.argv[1])
-import arena_cli
-for row in pkgutil.walk_packages(arena_cli.__path__, "arena_cli."):
+package = importlib.import_module(sys.argv[2])
+for row in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
     if not row.name.endswith("__main__"):
         importlib.import_module(row.name)
 print(sys.modules["arena_install"].__file__)
 """
 
 
+#: What the wheels of the dashboard bring, and what they want of a Python that is older than the image's.
+SERVER = (
+    "aiohappyeyeballs", "aiohttp", "aiosignal", "attr", "frozenlist", "idna", "jinja2", "markupsafe", "multidict",
+    "propcache", "typing_extensions.py", "yaml", "yarl",
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return pack("arena_cli", ("click", "yaml", "websocket"), tmp_path_factory.mktemp("program"))
+
+
+def pack(package: str, modules: Sequence[str], folder: Path) -> Path:
     """The tar, unpacked; the modules of wheels are those beside this test."""
-    folder = tmp_path_factory.mktemp("program")
-    site = Path(yaml.__file__).parents[1]
-    for name in ("click", "yaml", "websocket"):
-        (folder / "wheels").mkdir(exist_ok=True)
-        (folder / "wheels" / name).symlink_to(site / name)
-    wheels = folder / "copied"
-    subprocess.run(["cp", "-rL", str(folder / "wheels"), str(wheels)], check=True)
-    program.pack("arena_cli", load_lock().own_charts(), [wheels, wheels], folder / "arena.tar")
-    with tarfile.open(folder / "arena.tar") as tar:
+    site, wheels = Path(yaml.__file__).parents[1], folder / "wheels"
+    wheels.mkdir()
+    for name in modules:
+        subprocess.run(["cp", "-rL", str(site / name), str(wheels)], check=True)
+    program.pack(package, load_lock().own_charts(), [wheels, wheels], folder / "command.tar")
+    with tarfile.open(folder / "command.tar") as tar:
         tar.extractall(folder / "out")
     return folder / "out"
 
 
-def test_nothing_that_it_imports_is_missing(packed: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-IS", "-c", EVERYTHING, str(packed / "lib")], capture_output=True, text=True, check=False
-    )
+def imported(packed: Path, package: str) -> None:
+    command = [sys.executable, "-IS", "-c", EVERYTHING, str(packed / "lib"), package]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(str(packed))
+
+
+def test_nothing_that_it_imports_is_missing(packed: Path) -> None:
+    imported(packed, "arena_cli")
+
+
+def test_the_dashboard_brings_what_it_imports_and_its_pages(tmp_path: Path) -> None:
+    packed = pack("arena_dashboard", SERVER, tmp_path)
+    imported(packed, "arena_dashboard")
+    assert (packed / "lib/arena_dashboard/templates/style.css").is_file()
+    assert not (packed / "lib/arena_install/data").exists() and not (packed / "lib/arena_cli/verbs/submit.py").exists()
+    assert "from arena_dashboard.main import run" in (packed / "bin/arena_dashboard").read_text()
 
 
 def test_it_holds_its_charts_and_no_others(packed: Path) -> None:
@@ -95,10 +115,10 @@ def test_the_lock_says_what_is_installed_here() -> None:
     import importlib.metadata
 
     lock = load_lock()
-    spec = lock.find("arena").spec
-    assert isinstance(spec, File)
-    pins = spec.wheels
-    assert pins == {name: importlib.metadata.version(name) for name in pins}
+    for name in ("arena", "arena-dashboard"):
+        spec = lock.find(name).spec
+        assert isinstance(spec, File)
+        assert spec.wheels == {name: importlib.metadata.version(name) for name in spec.wheels}
     from arena_install import __version__
 
     assert lock.components["arena"].version == __version__

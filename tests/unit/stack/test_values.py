@@ -130,6 +130,10 @@ def test_pytorch_workers_wait_with_a_template_that_the_operator_can_fill() -> No
         ("kueue", {"controllerManager": {"replicas": "two"}}, "kueue.controllerManager.replicas", "README.md"),
         ("kueue", {"controlerManager": {}}, "'controlerManager' was unexpected", "known here: certManager, cont"),
         ("volcano", {"custom": {"colocation_enable": True}}, "colocation_enable: False was expected", "README.md"),
+        ("dashboard", {"service": {"type": "Ingress"}}, "dashboard.service.type: 'Ingress' is not", "README"),
+        ("dashboard", {"service": {"nodePort": 80}}, "values.dashboard.service.nodePort: 80 is not valid", "README.md"),
+        ("dashboard", {"links": [{"title": "x", "url": "javascript:1"}]}, "values.dashboard.links[0].url", "README.md"),
+        ("dashboard", {"tls": {"secret": "x"}}, "values.dashboard.tls: Additional", "addresses, names, secretName"),
         ("jobset", {"controller": {"replicas": 0}}, "replicas: 0 is less than the minimum of 1", "README.md"),
     ],
 )

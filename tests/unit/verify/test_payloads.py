@@ -149,7 +149,7 @@ def test_records_ignore_everything_else() -> None:
 
 def test_the_payloads_travel_whole() -> None:
     python = {"allreduce.py", "gpu_view.py", "mnist.py", "node_health.py", "node_reader.py", "podresources.py"}
-    python |= {"collective.py", "cuda_add.py", "drill.py", "notebook_client.py"}
+    python |= {"collective.py", "cuda_add.py", "drill.py", "notebook_client.py", "web_pages.py"}
     python |= {"tf_mirrored.py", "tf_model.py", "tf_parameter_server.py", "tf_restore.py"}
     python |= {"tf_export.py", "serving_client.py", "serving_custom.py"}
     assert set(scripts()) == python | {"agent_host.sh", "agent_pod.sh"}

@@ -20,7 +20,8 @@ _XID = "DCGM_FI_DEV_XID_ERRORS"
 _ALERT = "GpuProgramError"
 _HARMLESS = (31, 43, 13)  # a value that was there before would not be news
 _SLACK = 3.0  # seconds for the answer's way
-_HOST = ["busybox", "nsenter", "-t", "1", "-m", "gpusim", "set"]
+#: What a host's agent runs to change a simulated GPU.
+GPUSIM = ["busybox", "nsenter", "-t", "1", "-m", "gpusim", "set"]
 
 
 @check(
@@ -46,7 +47,7 @@ def gpu_error(ctx: Context) -> Outcome:
         every = interval(prometheus.targets(), "gpu-exporter")
         rules = max(float(group["interval"]) for group in prometheus.groups())
         gpu, xid = choose(prometheus, held)
-        ctx.session.agents.ask(ctx, "host", held.node, [*_HOST, f"gpu={gpu}", f"xid={xid}"])
+        ctx.session.agents.ask(ctx, "host", held.node, [*GPUSIM, f"gpu={gpu}", f"xid={xid}"])
         began = time.monotonic()
         metric = _metric(ctx, prometheus, held, xid, began, 2 * every + _SLACK)
         alert = _alert(ctx, prometheus, held, began, 2 * every + 2 * rules + _SLACK)

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from arena_install.templates import environment
 from arena_install.verify.formats import curve
-from arena_install.verify.formats.templates import environment
 from arena_install.verify.formats.terminal import span
 
 if TYPE_CHECKING:
