@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from arena_cli import find
 from arena_cli.flags import Given
 from arena_cli.kube.client import ApiError, at
 from arena_cli.look import reason
-from arena_cli.look.model import Job, Object
+from arena_cli.look.model import ENDED, Job, Object
 from arena_cli.look.show import events_of
 from arena_cli.session import Session
 from arena_install.errors import ConfigError, StepError
@@ -20,6 +20,9 @@ from arena_install.suggest import did_you_mean
 
 _RFC3339 = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 _POLL = 1.0  # seconds
+#: Types whose pods are told by these labels which of them launches the others.
+_LAUNCHED = ("mpijob", "horovodjob", "deepspeedjob")
+_ROLES = ("training.kubeflow.org/job-role", "training.kubeflow.org/replica-type")
 
 
 def show(session: Session, name: str) -> None:
@@ -32,6 +35,8 @@ def show(session: Session, name: str) -> None:
 def show_job(session: Session, job: Job) -> None:
     given = session.given
     options = query(given)
+    if given.on("follow") and not given.text("instance"):
+        job = _launched(session, job)
     pod = pick(job, given.text("instance"))
     if given.on("follow"):
         pod = _started(session, job, pod)
@@ -45,8 +50,12 @@ def show_job(session: Session, job: Job) -> None:
     container = given.text("container") or speaking(pod)
     path = at("v1", "pods", session.namespace, pod["metadata"]["name"], "log")
     if given.on("follow"):
-        for line in session.client.lines(path, **options, container=container or None, follow="true"):
-            print(line, flush=True)
+        names = [container] if given.text("container") else _one_after_the_other(session, pod)
+        for name in names:
+            # What fetches the code is not the job: whoever keeps the log wants the job's own.
+            to = sys.stderr if name in _init_states(pod) and not given.text("container") else sys.stdout
+            for line in session.client.lines(path, **options, container=name or None, follow="true"):
+                print(line, flush=True, file=to)
         return
     sys.stdout.write(session.client.text(path, **options, container=container or None))
 
@@ -122,6 +131,50 @@ def _started(session: Session, job: Job, pod: Object) -> Object:
         time.sleep(_POLL)
         pod = session.client.get(path)
     return pod
+
+
+def _launched(session: Session, job: Job) -> Job:
+    """The job when its launcher is there, which comes after the workers and speaks for all."""
+    told = False
+    while job.type in _LAUNCHED and job.status not in ENDED and not any(map(_is_launcher, job.pods)):
+        if not told:
+            print("note: it waits for the launcher, which starts when the workers are ready", file=sys.stderr)
+            told = True
+        time.sleep(_POLL)
+        job, _ = find.one(session.client, session.namespace, job.name, job.type)
+    return job
+
+
+def _is_launcher(pod: Object) -> bool:
+    return "launcher" in ((pod["metadata"].get("labels") or {}).get(key) for key in _ROLES)
+
+
+def _one_after_the_other(session: Session, pod: Object) -> Iterator[str]:
+    """Names of the containers to listen to: init containers from the one that works now, then the job's own."""
+    path = at("v1", "pods", session.namespace, pod["metadata"]["name"])
+    heard: str | None = None
+    while (name := speaking(pod)) != heard:
+        if _has_begun(pod, name):
+            yield name
+            heard = name
+        if name == heard and name not in _init_states(pod):
+            return
+        pod = session.client.get(path)
+        while not _has_begun(pod, speaking(pod)) or "running" in _init_states(pod).get(str(heard), ()):
+            time.sleep(_POLL)  # until its kubelet says that the one has ended, and the next one has begun
+            pod = session.client.get(path)
+
+
+def _init_states(pod: Object) -> dict[str, Object]:
+    rows = (pod.get("status") or {}).get("initContainerStatuses") or ()
+    return {str(row["name"]): row.get("state") or {} for row in rows}
+
+
+def _has_begun(pod: Object, name: str) -> bool:
+    states = _init_states(pod)
+    if name in states:
+        return bool({"running", "terminated"} & set(states[name]))
+    return (pod.get("status") or {}).get("phase") not in ("Pending", None)
 
 
 def _events(session: Session, job: Job) -> list[Object]:
