@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -240,14 +241,26 @@ def digest(fault: Fault) -> str:
 
 
 def _code(modules: set[str]) -> list[Path]:
-    """The files of these modules, of what they import from verify, and of the payloads that one of those speaks of."""
-    graph = _imports()
-    found = modules.union(*(graph.find_upstream_modules(module) for module in modules))
+    """The files of these modules, of what they import from verify, and of the payloads that one of those speaks of; but
+    not of what most checks stand on, which other faults show to work."""
     folder = REPOSITORY / "installer/arena_install/verify"
-    paths = (folder.parents[1] / name.replace(".", "/") for name in found if name.startswith("arena_install.verify."))
+    names = {name for module in modules for name in (module, *_below(module))} - _common()
+    paths = (folder.parents[1] / name.replace(".", "/") for name in names if name.startswith("arena_install.verify."))
     files = [path.with_suffix(".py") for path in paths if path.with_suffix(".py").is_file()]
     text = "".join(file.read_text() for file in files)
     return sorted(files) + sorted(file for file in (folder / "payloads").glob("*.*") if file.name in text)
+
+
+def _below(module: str) -> frozenset[str]:
+    return frozenset(_imports().find_upstream_modules(module))
+
+
+@cache
+def _common() -> frozenset[str]:
+    """Modules that more than a third of the modules with checks import."""
+    modules = {check.run.__module__ for check in registry.load().values()}
+    found = Counter(name for module in modules for name in _below(module))
+    return frozenset(name for name, times in found.items() if 3 * times > len(modules))
 
 
 @cache
