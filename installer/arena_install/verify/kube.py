@@ -22,6 +22,7 @@ Object = dict[str, Any]
 _TIMEOUT = (5.0, 30.0)  # seconds to connect, and between two bytes
 _JSON, _MERGE = "application/json", "application/merge-patch+json"
 _PATIENCE = 10.0  # seconds for which a read is repeated while the API restarts
+_HEARSAY = 10.0  # seconds until every webhook knows of a namespace
 
 
 def when(text: str) -> float:
@@ -132,7 +133,15 @@ class Kube:
         return parsedate_to_datetime(self._date).timestamp()
 
     def create(self, path: str, body: Object, **query: Any) -> Object:
-        return cast(Object, json.loads(self._request("POST", path, query, body)))
+        """A webhook that has not heard yet of the namespace, which was made just now, is asked again for a while."""
+        deadline = time.monotonic() + _HEARSAY
+        while True:
+            try:
+                return cast(Object, json.loads(self._request("POST", path, query, body)))
+            except ApiError as error:
+                if error.status != 404 or "denied the request" not in error.why or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
 
     def patch(self, path: str, body: Object) -> Object:
         """Lay `body` over an object (a merge patch, RFC 7386): None takes a field away."""
