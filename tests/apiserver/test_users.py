@@ -14,15 +14,16 @@ from typing import Any
 
 import pytest
 import yaml
-from acts import put
-from shelf import Shelf
+from shelf import cluster
 
 from apiserver_fixture import ControlPlane, artifacts_here, binary
 from arena_install import users
+from arena_install.artifacts import load_lock
 from arena_install.errors import ConfigError
+from arena_install.events import ignore
 from arena_install.inventory.cluster import Cluster
 from arena_install.inventory.config import Config
-from arena_install.stack import uninstall
+from arena_install.stack import catalogue, install, uninstall, wishes
 from arena_install.stack.api import Api, ApiError
 from arena_install.users import Added, Wish, certificate, names
 from arena_install.users.objects import RBAC
@@ -560,20 +561,18 @@ def test_the_command_from_end_to_end(control_plane: ControlPlane, api: Api, tmp_
     assert "has no users" in arena_install("list")
 
 
-def spawner() -> dict[str, Any]:
-    rules = [{"apiGroups": [""], "resources": ["pods"], "verbs": ["create", "get", "list", "watch", "delete"]}]
-    meta = {"name": "arena-install-jupyterhub"}
-    return {"apiVersion": f"{RBAC}/v1", "kind": "ClusterRole", "metadata": meta, "rules": rules}
-
-
 @pytest.fixture
-def hub(shelf: Shelf, api: Api) -> Iterator[Callable[[], None]]:
-    """JupyterHub, as far as `user add` looks at it: its ClusterRole, by a chart. Gives what takes it out."""
-    shelf.add("jupyterhub", [spawner()], at_users=True)
-    put(shelf, api)
+def hub(api: Api, tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """JupyterHub by its own chart, whose pod only seems to run. Gives what takes it out."""
+    resolved = artifacts_here(["helm", "jupyterhub"])
+    if resolved is None:
+        pytest.skip("no chart of JupyterHub on this machine: make it first (`arena-install up --profile full`)")
+    rows = {"jupyterhub": catalogue()["jupyterhub"].model_copy(update={"needs": ()})}
+    wanted = wishes(cluster(), list(rows), load_lock().digest, rows=rows)
+    install(cluster(), api.kubeconfig, resolved, wanted, ignore, evidence=tmp_path)
 
     def out() -> None:
-        uninstall(api.kubeconfig, shelf, ["jupyterhub"], shelf.events.append, rows=shelf.rows)
+        uninstall(api.kubeconfig, resolved, list(rows), ignore, rows=rows)
 
     yield out
     out()
@@ -594,8 +593,14 @@ def test_where_there_is_a_hub_users_have_a_way_in_and_it_may_run_their_notebooks
     before = everything()
     alice = add("alice")
     assert alice.notebook and len(password(alice.file)) > 24, "the user can read it"
-    assert may(api, "jupyterhub:jupyterhub", "create", "pods", "alice")
-    assert not may(api, "jupyterhub:jupyterhub", "create", "pods", "default")
+    for verb, what in (("create", "pods"), ("get", "secret/notebook-login"), ("create", "persistentvolumeclaims")):
+        assert may(api, "jupyterhub:jupyterhub", verb, what, "alice")
+        assert not may(api, "jupyterhub:jupyterhub", verb, what, "default")
+    for verb, what in (("get", "secrets"), ("delete", "persistentvolumeclaims"), ("create", "rolebindings")):
+        assert not may(api, "jupyterhub:jupyterhub", verb, what, "alice")
+    way = ("auth", "can-i", "create", "--subresource=portforward", "-n", "jupyterhub")
+    assert kubectl(alice.file, *way, "pod/jupyterhub-0", check=False).startswith("yes")
+    assert not kubectl(alice.file, *way, "pods", check=False).startswith("yes")
     assert may(api, "alice:notebook", "create", "deployments.apps", "alice")
     assert not may(api, "alice:notebook", "create", "pods", "alice")
     assert may(api, "alice:notebook", "list", "nodes", "default")
