@@ -58,7 +58,7 @@ def dashboard(ctx: Context) -> Outcome:
             seen = browse(ctx, token, wanted)
         finally:
             made_user.remove(ctx.session)
-    problems = _login(seen) + [text for path in wanted for text in _page(seen[path], mine=other not in path)]
+    problems = _login(seen) + [text for path in wanted for text in _page(seen[path], mine=f"/{other}/" not in path)]
     expected = "401 without a login, her job and its line with one, 403 for another namespace's pod"
     if problems:
         return failed(expected, f"{len(problems)} differences", cause="\n".join(problems), fix=_FIX)
