@@ -3,7 +3,7 @@ BIN := .venv/bin
 LAB ?= lab
 PROFILE ?= minimal
 
-.PHONY: up down vagrant-up test lint fast guides e2e apiserver labs roles soak faults drills interop bench wheel clean .setup-test
+.PHONY: up down vagrant-up test lint fast guides e2e apiserver labs roles soak faults drills interop browser bench wheel clean .setup-test
 .DEFAULT_GOAL := up
 
 up:  ## a lab on this machine: container hosts, Kubernetes, simulated GPUs, a model trained, a report; PROFILE=full for all components
@@ -34,8 +34,10 @@ guides: .setup-test  ## run docs/guides in a lab (ARENA_E2E_LAB, or one made for
 
 e2e: .setup-test  ## whole clusters: the newcomer's road, the wheel over a jump host, jobs and guides; builds what is not cached
 	$(BIN)/pytest tests/e2e/test_up.py tests/e2e/test_access.py -q -x --durations=10
-	$(BIN)/pytest tests/e2e/test_arena_jobs.py tests/e2e/test_guides.py tests/e2e/test_notebooks.py \
-		tests/e2e/test_dashboard.py -q --durations=10
+	$(BIN)/pytest tests/e2e/test_arena_jobs.py tests/e2e/test_guides.py -q --durations=10
+
+browser: .setup-test  ## notebooks and the dashboard in headless Chromium, in a lab
+	$(BIN)/pytest tests/e2e/test_dashboard.py tests/e2e/test_notebooks.py -q
 
 apiserver: .setup-test  ## stack and arena against a real API server on loopback, charts by the real Helm; uses what e2e built
 	$(BIN)/pytest tests/apiserver -q

@@ -105,7 +105,8 @@ def test_all_pages_can_be_read(browser: Browser, alice: User, size: str, scheme:
     enter(one, base, token)
     one.on("console", lambda message: said.append(message.text))
     text = one.inner_text("main")
-    assert "counts" in text and "waits" in text and "GPU: no node has 900 free" in text
+    assert "counts" in text and "waits" in text
+    assert "GPU: no node has 900 free" in text, text
     assert "dashboard" in text and "flannel" in text
     shot("overview")
     for job in ("counts", "waits"):

@@ -78,7 +78,7 @@ def log_in(page: Page, address: str, name: str, word: str) -> None:
 
 def start(page: Page, address: str, profile: str, picture: Path) -> None:
     page.goto(f"{address}/hub/spawn")
-    page.get_by_role("radio", name=profile, exact=False).check()
+    page.locator(f"#profile-item-{profile}").check()
     page.screenshot(path=picture)
     page.get_by_role("button", name="Start").click()
     page.wait_for_url(re.compile(r"/user/.*/lab"), timeout=LAB)
@@ -129,7 +129,7 @@ def test_a_day_with_a_notebook(site: Site, user: User, browser: Browser, tmp_pat
         expect(page.locator(".login_error")).to_be_visible()
         page.screenshot(path=tmp_path / "2-refused.png")
         log_in(page, address, user.namespace, password(user))
-        start(page, address, "1 GPU", tmp_path / "3-profiles.png")
+        start(page, address, "gpu", tmp_path / "3-profiles.png")
         page.screenshot(path=tmp_path / "4-lab.png")
         lab = page.url
         assert '"nvidia.com/gpu":"1"' in notebooks(site, user)
@@ -155,7 +155,7 @@ def test_a_day_with_a_notebook(site: Site, user: User, browser: Browser, tmp_pat
 
         page = browser.new_context(viewport={"width": 1280, "height": 800}).new_page()
         log_in(page, address, user.namespace, password(user))
-        start(page, address, "CPU", tmp_path / "7-again.png")
+        start(page, address, "cpu", tmp_path / "7-again.png")
         # A notebook that was open is open again, and asks for a kernel.
         dialog = page.locator(".jp-Dialog")
         page.add_locator_handler(dialog, lambda: dialog.locator(".jp-mod-accept").click())

@@ -109,7 +109,7 @@ def _look(api: Api, wish: Wish, file: Path) -> _Plan:
     has = quantity.gpus(api.list_objects("v1", "Node"))
     hard = _hard(api, namespace, wish, has)
     notes = []
-    if int(hard[QUOTA["gpus"]]) > has:
+    if quantity.parse(hard[QUOTA["gpus"]]) > has:  # 1000 comes back as 1k
         notes.append(f"the quota is {hard[QUOTA['gpus']]} GPUs, the cluster has {has} now")
     id = there.id if there and there.namespace and there.id and not wish.revoke else secrets.token_hex(3)
     of = replace(of, id=id, user=names.identity(wish.name, id))
