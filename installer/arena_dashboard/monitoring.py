@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from arena_cli import prometheus
 from arena_cli.kube.client import Client
+from arena_install import monitored
 from arena_install.errors import ArenaError
 
 #: DCGM's field -> figure.
@@ -20,37 +21,19 @@ _FIGURES = {
     "DCGM_FI_DEV_XID_ERRORS": "xid",
 }
 _QUERY = f'{{__name__=~"{"|".join(_FIGURES)}"}}'
-_ORDER = ("critical", "warning", "info")
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """figures: see _FIGURES; memory in MiB, busy in percent, heat in °C. holders: "namespace/pod". trouble: "" when it
-    is well."""
+class Gpu(monitored.Gpu):
+    """figures: see _FIGURES; busy in percent, heat in °C. trouble: "" when it is well."""
 
-    node: str
-    index: str
-    uuid: str
-    model: str
-    holders: tuple[str, ...]
-    figures: Mapping[str, float]
     trouble: str = ""
 
-    @property
-    def memory(self) -> float:
-        return sum(self.figures.get(name, 0.0) for name in ("used", "free", "reserved"))
-
 
 @dataclass(frozen=True)
-class Alert:
-    """state: firing, or pending: it will when it goes on so. pods: "namespace/pod" of those who suffer."""
+class Alert(monitored.Alert):
+    """pods: "namespace/pod" of those who suffer."""
 
-    name: str
-    severity: str
-    state: str
-    summary: str
-    action: str
-    since: str  # UTC
     pods: tuple[str, ...]
 
 
@@ -78,37 +61,20 @@ def look(client: Client) -> Monitoring:
 
 def read(samples: Iterable[Mapping[str, Any]], alerts: Iterable[Mapping[str, Any]]) -> Monitoring:
     """samples: as an instant query has them. alerts: as /api/v1/alerts has them."""
-    rows = [row for row in alerts if row["labels"].get("severity") != "none"]  # one fires always
+    rows = monitored.news(alerts)
     grave = {
         row["labels"]["UUID"] for row in rows if row["labels"].get("severity") == "critical" and "UUID" in row["labels"]
     }
     gpus = _gpus(samples, grave)
-    found = [_alert(row, gpus) for row in rows]
-    found.sort(key=lambda one: (one.state != "firing", _place(one.severity), one.name, one.summary))
-    return Monitoring("", gpus, tuple(found))
+    return Monitoring("", gpus, monitored.gravest_first(_alert(row, gpus) for row in rows))
 
 
 def _gpus(samples: Iterable[Mapping[str, Any]], grave: set[str]) -> tuple[Gpu, ...]:
-    rows: dict[str, dict[str, Any]] = {}
-    for sample in samples:
-        labels = sample["metric"]
-        row = rows.setdefault(labels.get("UUID", ""), {"labels": labels, "figures": {}, "holders": {}})
-        row["figures"][_FIGURES[labels["__name__"]]] = float(sample["value"][1])
-        if labels.get("pod"):
-            row["holders"][f"{labels.get('namespace', '')}/{labels['pod']}"] = None
-    found = (
-        Gpu(
-            node=row["labels"].get("node") or row["labels"].get("Hostname", ""),
-            index=row["labels"].get("gpu", ""),
-            uuid=uuid,
-            model=row["labels"].get("modelName", ""),
-            holders=tuple(sorted(row["holders"])),
-            figures=row["figures"],
-            trouble=_trouble(row["figures"], uuid in grave),
-        )
-        for uuid, row in rows.items()
+    rows = ((_FIGURES[one["metric"]["__name__"]], one["metric"], float(one["value"][1])) for one in samples)
+    return tuple(
+        replace(gpu, holders=tuple(sorted(gpu.holders)), trouble=_trouble(gpu.figures, gpu.uuid in grave))
+        for gpu in monitored.gpus(rows, Gpu)
     )
-    return tuple(sorted(found, key=lambda gpu: (gpu.node, int(gpu.index) if gpu.index.isdigit() else 0)))
 
 
 def _trouble(figures: Mapping[str, float], grave: bool) -> str:
@@ -120,21 +86,9 @@ def _trouble(figures: Mapping[str, float], grave: bool) -> str:
 
 
 def _alert(row: Mapping[str, Any], gpus: Sequence[Gpu]) -> Alert:
-    labels, notes = row["labels"], row["annotations"]
+    labels = row["labels"]
     pods: tuple[str, ...] = (f"{labels.get('namespace', '')}/{labels['pod']}",) if labels.get("pod") else ()
-    name = str(labels.get("alertname", ""))
-    if not pods and name.startswith("Gpu"):  # of a node: who holds those of its GPUs that are ill
+    # Of a node: who holds those of its GPUs that are ill.
+    if not pods and labels.get("alertname", "").startswith("Gpu"):
         pods = tuple(pod for gpu in gpus if gpu.trouble and gpu.node == labels.get("node") for pod in gpu.holders)
-    return Alert(
-        name,
-        str(labels.get("severity", "warning")),
-        str(row["state"]),
-        str(notes.get("summary", "")),
-        str(notes.get("action", "")),
-        str(row.get("activeAt", ""))[:19].replace("T", " "),
-        pods,
-    )
-
-
-def _place(severity: str) -> int:
-    return _ORDER.index(severity) if severity in _ORDER else 1
+    return monitored.alert(row, Alert, pods=pods)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from arena_install import monitored
 from arena_install.errors import ArenaError
+from arena_install.monitored import Alert
 from arena_install.verify.kube import Kube, when
 from arena_install.verify.needs import GPU
 from arena_install.verify.prometheus import Prometheus, Sample, service_of
@@ -52,20 +54,8 @@ _JOBS = (
 
 
 @dataclass(frozen=True)
-class Gpu:
-    """figures: see _GPU_FIGURES; one that its exporter does not tell is missing. holders: "namespace/pod"."""
-
-    node: str
-    index: str
-    uuid: str
-    model: str
-    holders: tuple[str, ...]
-    figures: Mapping[str, float]
-
-    @property
-    def memory(self) -> float:
-        """In MiB, all of it."""
-        return sum(self.figures.get(name, 0.0) for name in ("used", "free", "reserved"))
+class Gpu(monitored.Gpu):
+    """figures: see _GPU_FIGURES."""
 
     @property
     def trouble(self) -> str:
@@ -94,16 +84,6 @@ class Job:
     nodes: tuple[str, ...]
     since: float
     busy: float | None  # mean of its GPUs, percent; None where nobody tells
-
-
-@dataclass(frozen=True)
-class Alert:
-    name: str
-    severity: str
-    state: str  # firing or pending
-    summary: str
-    action: str
-    since: str
 
 
 @dataclass(frozen=True)
@@ -152,26 +132,8 @@ def watched(kubeconfig: Path) -> Watched:
 
 def gpus_of(samples: Mapping[str, Sequence[Sample]]) -> tuple[Gpu, ...]:
     """Every GPU of which anything is told, by node and index. samples: figure -> samples."""
-    rows: dict[str, dict[str, Any]] = {}
-    for figure, found in samples.items():
-        for one in found:
-            uuid = one.labels.get("UUID", "")
-            row = rows.setdefault(uuid, {"labels": one.labels, "figures": {}, "holders": {}})
-            row["figures"][figure] = one.value
-            if one.labels.get("pod"):
-                row["holders"][f"{one.labels.get('namespace', '')}/{one.labels['pod']}"] = None
-    found_gpus = (
-        Gpu(
-            node=row["labels"].get("node") or row["labels"].get("Hostname", ""),
-            index=row["labels"].get("gpu", ""),
-            uuid=uuid,
-            model=row["labels"].get("modelName", ""),
-            holders=tuple(row["holders"]),
-            figures=row["figures"],
-        )
-        for uuid, row in rows.items()
-    )
-    return tuple(sorted(found_gpus, key=lambda gpu: (gpu.node, int(gpu.index) if gpu.index.isdigit() else 0)))
+    rows = ((figure, one.labels, one.value) for figure, found in samples.items() for one in found)
+    return monitored.gpus(rows, Gpu)
 
 
 def jobs_of(pods: Iterable[Mapping[str, Any]], gpus: Sequence[Gpu]) -> tuple[Job, ...]:
@@ -212,21 +174,7 @@ def _job(pod: Mapping[str, Any]) -> str:
 
 def alerts_of(rows: Iterable[Mapping[str, Any]]) -> tuple[Alert, ...]:
     """What fires, the gravest first; not the one that always does."""
-    order = ("critical", "warning", "info")
-    found = [
-        Alert(
-            name=str(row["labels"].get("alertname", "")),
-            severity=str(row["labels"].get("severity", "warning")),
-            state=str(row["state"]),
-            summary=str(row["annotations"].get("summary", "")),
-            action=str(row["annotations"].get("action", "")),
-            since=str(row.get("activeAt", ""))[:19].replace("T", " "),
-        )
-        for row in rows
-        if row["labels"].get("severity") != "none"
-    ]
-    place: Callable[[Alert], int] = lambda one: order.index(one.severity) if one.severity in order else 1  # noqa: E731
-    return tuple(sorted(found, key=lambda one: (one.state != "firing", place(one), one.name, one.summary)))
+    return monitored.gravest_first(monitored.alert(row, Alert) for row in monitored.news(rows))
 
 
 def _curve(prometheus: Prometheus, title: str, text: str, now: float) -> Curve:
