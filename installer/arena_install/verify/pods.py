@@ -102,6 +102,17 @@ def own_labels(ctx: Context) -> dict[str, str]:
     return {RUN_LABEL: ctx.session.id, CHECK_LABEL: ctx.label}
 
 
+def claim(ctx: Context, namespace: str, name: str, mebibytes: int) -> None:
+    """Ask for a volume of the default StorageClass."""
+    body = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name, "labels": own_labels(ctx)},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": f"{mebibytes}Mi"}}},
+    }
+    ctx.kube.create(namespaced("persistentvolumeclaims", namespace), body)
+
+
 def pod_security() -> Object:
     return {
         "runAsNonRoot": True,

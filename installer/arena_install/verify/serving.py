@@ -37,13 +37,7 @@ def level(ctx: Context) -> str:
 def export(ctx: Context) -> list[dict[str, Any]]:
     """Train two models onto a new volume of the default StorageClass; gives what the pod told of each."""
     namespace = level(ctx)
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": CLAIM, "labels": pods.own_labels(ctx)},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
-    }
-    ctx.kube.create(namespaced("persistentvolumeclaims", namespace), claim)
+    pods.claim(ctx, namespace, CLAIM, 64)
     pod = _with_models(ctx, "tf-export", ["python3", "/payload/tf_export.py", FOLDER])
     return records(pods.run_all(ctx, namespace, [pod], "pod that trains and exports done")["tf-export"], "exported")
 

@@ -11,13 +11,12 @@ from typing import Any
 
 from arena_install import users
 from arena_install.verify import made_user, pods
-from arena_install.verify.checks.observability import interval, of
-from arena_install.verify.checks.observability_drill import GPUSIM, choose
-from arena_install.verify.checks.observability_gpu import await_pod, holding
+from arena_install.verify.checks import jobs
+from arena_install.verify.checks.observability_drill import victim
 from arena_install.verify.context import CheckFailed, Context
 from arena_install.verify.kube import Kube, Object, namespaced
-from arena_install.verify.model import Outcome, failed, passed, skipped
-from arena_install.verify.pytorchjob import BUSY_FIX, KIND
+from arena_install.verify.model import Outcome, failed, passed
+from arena_install.verify.pytorchjob import KIND
 from arena_install.verify.records import records
 from arena_install.verify.registry import check
 
@@ -114,20 +113,12 @@ def _page(row: Mapping[str, Any], *, mine: bool) -> Sequence[str]:
 
 def _job(ctx: Context, word: str) -> Object:
     """One master without a GPU, that writes a line and waits."""
-    labels = pods.own_labels(ctx)
-    container = {
-        "name": "pytorch",
-        "image": pods.BUSYBOX,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["sh", "-c", f"echo {word}; exec sleep 600"],
-        "securityContext": pods.container_security(),
-    }
-    spec = {"automountServiceAccountToken": False, "securityContext": pods.pod_security(), "containers": [container]}
-    template = {"metadata": {"labels": labels}, "spec": {**spec, "terminationGracePeriodSeconds": 1}}
+    template = jobs.template(ctx, "pytorch", pods.BUSYBOX, ["sh", "-c", f"echo {word}; exec sleep 600"])
+    template["spec"].pop("restartPolicy")  # the replica's own says it
     return {
         "apiVersion": KIND,
         "kind": "PyTorchJob",
-        "metadata": {"name": _JOB, "labels": labels},
+        "metadata": {"name": _JOB, "labels": pods.own_labels(ctx)},
         "spec": {"pytorchReplicaSpecs": {"Master": {"replicas": 1, "restartPolicy": "Never", "template": template}}},
     }
 
@@ -145,29 +136,22 @@ def _job(ctx: Context, word: str) -> Object:
     alone=True,
 )
 def alert(ctx: Context) -> Outcome:
-    with holding(ctx, "suffers") as held:
-        if held is None:
-            return skipped("no GPU is free", fix=BUSY_FIX)
-        if not ctx.session.readers.view(ctx, held.node).simulated:
-            return skipped("its GPUs are real: no error is provoked there")
-        prometheus = of(ctx)
-        await_pod(ctx, prometheus, held)
-        every = interval(prometheus.targets(), "gpu-exporter")
-        rules = max(float(group["interval"]) for group in prometheus.groups())
-        within = 2 * every + 2 * rules + _SLACK
-        gpu, xid = choose(prometheus, held)
+    with victim(ctx, "suffers") as it:
+        if isinstance(it, Outcome):
+            return it
+        held, within = it.held, it.scrapes + it.evaluations + _SLACK
         token = token_of(ctx.kube, _SPACE, "viewer")
         # The browser's pod starts first: its start is none of the page's time.
         there = browser(ctx, token, {"/": f"own making: {held.namespace}/{held.pod}"}, 90)
         pods.create(ctx, held.namespace, [there])
         pods.wait_for(ctx, held.namespace, ["browser"], pods.running, "browser running")
         began = time.monotonic()
-        ctx.session.agents.ask(ctx, "host", held.node, [*GPUSIM, f"gpu={gpu}", f"xid={xid}"])
+        it.strike(ctx)
         pods.wait_for(ctx, held.namespace, ["browser"], pods.done, "browser done")
         seconds = time.monotonic() - began
         rows = records(ctx.kube.logs(held.namespace, "browser"), "page")
         pods.remove(ctx, held.namespace, [there], wait=False)
-    expected = f"XID {xid} and pod {held.pod} on the first page within {within:g} s"
+    expected = f"XID {it.xid} and pod {held.pod} on the first page within {within:g} s"
     if not rows or not rows[0]["there"] or seconds > within:
         raise CheckFailed(
             f"not there after {seconds:.0f} s",

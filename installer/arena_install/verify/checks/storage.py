@@ -113,13 +113,7 @@ def default_class(ctx: Context) -> Outcome:
 )
 def claim(ctx: Context) -> Outcome:
     namespace = ctx.session.workspaces.get("restricted")
-    body = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": _CLAIM, "labels": pods.own_labels(ctx)},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": f"{ASKED_MIB}Mi"}}},
-    }
-    ctx.kube.create(namespaced("persistentvolumeclaims", namespace), body)
+    pods.claim(ctx, namespace, _CLAIM, ASKED_MIB)
     node = workers(ctx)[0]
     logs: dict[str, str] = {}
     for name, script in (("writer", WRITER), ("reader", READER)):

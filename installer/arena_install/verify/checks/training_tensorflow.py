@@ -52,13 +52,7 @@ def parameter_server(ctx: Context) -> Outcome:
     if (busy := _busy(ctx)) is not None:
         return busy
     namespace = ctx.session.workspaces.get("restricted")
-    claim = {
-        "apiVersion": "v1",
-        "kind": "PersistentVolumeClaim",
-        "metadata": {"name": _CLAIM, "labels": pods.own_labels(ctx)},
-        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "64Mi"}}},
-    }
-    ctx.kube.create(namespaced("persistentvolumeclaims", namespace), claim)
+    pods.claim(ctx, namespace, _CLAIM, 64)
     done, seconds = _train(ctx, it, namespace)
     restored = _restore(ctx, namespace)
     ctx.kube.delete(namespaced("persistentvolumeclaims", namespace, _CLAIM))
