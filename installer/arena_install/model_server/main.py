@@ -95,18 +95,19 @@ def main(arguments: list[str]) -> int:
     else:
         models = {given.model_name: Model(given.model_name, given.model_base_path, Saved)}
 
-    def watch() -> None:
-        while not ending.wait(given.file_system_poll_wait_seconds):
-            for model in models.values():
-                model.poll()
-
-    for model in models.values():
-        model.poll()
-    while not all(model.ready for model in models.values()):
-        if ending.wait(given.file_system_poll_wait_seconds):
-            return 0
+    def poll() -> bool:
+        """Whether all can be served."""
         for model in models.values():
             model.poll()
+        return all(model.ready for model in models.values())
+
+    def watch() -> None:
+        while not ending.wait(given.file_system_poll_wait_seconds):
+            poll()
+
+    while not poll():
+        if ending.wait(given.file_system_poll_wait_seconds):
+            return 0
     threading.Thread(target=watch, daemon=True).start()
     try:
         serve(models, given.port, given.rest_api_port, ending)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from arena_install import artifacts, inventory, lab, paths, plan, stack, verify
 from arena_install.artifacts.lock import Lock
@@ -14,8 +15,9 @@ from arena_install.events import Emit
 from arena_install.inventory.cluster import Cluster
 from arena_install.inventory.config import Config
 from arena_install.plan.catalogue import Role
+from arena_install.stack.component import Profile
 
-_PROFILES = ("minimal", "full")
+_PROFILES = get_args(Profile)
 _PROFILE = "profile"  # file in a cluster's state: which one the last `up` made
 
 
@@ -81,10 +83,15 @@ def read_config(wishes: Wishes, state: Path | None = None) -> Config:
     config = inventory.load(None, wishes.config).config
     if wishes.profile not in (None, *_PROFILES):
         raise ConfigError(f"--profile {wishes.profile}: expected {' or '.join(_PROFILES)}")
-    profile = wishes.profile
-    if profile is None and state is not None and "profile" not in config.model_fields_set:
-        profile = _profile_of(state)
-    return config.model_copy(update={"profile": profile}) if profile else config
+    if wishes.profile:
+        config = config.model_copy(update={"profile": wishes.profile})
+    return _as_before(config, state) if state else config
+
+
+def _as_before(config: Config, state: Path) -> Config:
+    """With the profile of the last `up`, where nobody names one."""
+    kept = None if "profile" in config.model_fields_set else _profile_of(state)
+    return config.model_copy(update={"profile": kept}) if kept else config
 
 
 def keep_profile(setting: Setting) -> None:
@@ -102,7 +109,7 @@ def prepare(wishes: Wishes) -> Setting:
     """Read and check all that the user wrote. Without an inventory or a kubeconfig, the lab of that name must exist."""
     if wishes.kubeconfig is not None:
         return _existing(wishes, wishes.kubeconfig)
-    read_config(wishes)  # what is wrong with it is told first
+    config = read_config(wishes)
     path = wishes.inventory
     if path is None:
         path = lab.inventory_file(wishes.lab)
@@ -113,8 +120,7 @@ def prepare(wishes: Wishes) -> Setting:
             )
     cluster = inventory.load(path, wishes.config)
     name = cluster.name if wishes.inventory else wishes.lab
-    config = read_config(wishes, paths.state_dir(name))
-    return _setting(replace(cluster, name=name, config=config), wishes)
+    return _setting(replace(cluster, name=name, config=_as_before(config, paths.state_dir(name))), wishes)
 
 
 def _existing(wishes: Wishes, kubeconfig: Path) -> Setting:
@@ -131,10 +137,10 @@ def _existing(wishes: Wishes, kubeconfig: Path) -> Setting:
             where=str(path),
             fix="name it as when it was made: -i hosts.ini, or --name for a lab",
         )
-    named = kubeconfig_name(path)
-    cluster = inventory.load(None, wishes.config)
-    name = cluster.name if "name" in cluster.config.model_fields_set else named
-    config = read_config(wishes, paths.state_dir(name))
+    named, config = kubeconfig_name(path), read_config(wishes)
+    cluster = Cluster(config.name, (), config, None)
+    name = config.name if "name" in config.model_fields_set else named
+    config = _as_before(config, paths.state_dir(name))
     return replace(_setting(replace(cluster, name=name, config=config), wishes), given=path)
 
 

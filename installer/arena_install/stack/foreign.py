@@ -45,8 +45,13 @@ def survey(api: Api, wanted: Mapping[str, Wish]) -> dict[str, str]:
 
 def _own_programs(wish: Wish) -> list[str]:
     """Last parts of the image names that this component runs, and no other: `vc-scheduler`."""
-    names = (reference.rpartition("/")[2].partition(":")[0] for reference in images_of(wish.component, wish.values))
+    names = map(_program, images_of(wish.component, wish.values))
     return [name for name in names if name not in _COMMON]
+
+
+def _program(image: str) -> str:
+    """`vc-scheduler` of any registry, tag and digest."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[0]
 
 
 def _programs(api: Api, mine: Iterable[Entry]) -> dict[str, str]:
@@ -58,8 +63,7 @@ def _programs(api: Api, mine: Iterable[Entry]) -> dict[str, str]:
             meta = row["metadata"]
             if (kind, meta["namespace"], meta["name"]) not in ours:
                 for image in _images(row):
-                    name = image.partition("@")[0].rpartition("/")[2].partition(":")[0]
-                    found.setdefault(name, f"{kind} {meta['namespace']}/{meta['name']} runs {image}")
+                    found.setdefault(_program(image), f"{kind} {meta['namespace']}/{meta['name']} runs {image}")
     return found
 
 
