@@ -34,6 +34,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import NameOID
 
 from arena_install.artifacts import Resolved, load_lock, missing, resolve
+from arena_install.artifacts.charts import load_stream
 from arena_install.errors import ArenaError
 from arena_install.events import ignore
 from arena_install.inventory.config import Config
@@ -47,6 +48,13 @@ def artifacts_here(names: Iterable[str]) -> Resolved | None:
     """These artifacts out of the cache, None where one of them would have to be made first."""
     lock, config, names = load_lock(), Config(), sorted(names)
     return None if missing(lock, names, config) else resolve(lock, names, config, ignore)
+
+
+def apply_crds(api: Api, resolved: Resolved, *names: str) -> None:
+    """names: of artifacts, such as volcano-crds."""
+    for name in names:
+        for one in load_stream(resolved.file(name).read_bytes()):
+            api.apply(one, force=True)
 
 
 def binary(name: str) -> Path | None:

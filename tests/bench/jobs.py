@@ -22,8 +22,7 @@ from peer import upstream
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from apiserver_fixture import ControlPlane, artifacts_here
-from arena_install.artifacts.charts import load_stream
+from apiserver_fixture import ControlPlane, apply_crds, artifacts_here
 from arena_install.stack.api import Api
 
 JOBS, NODES = 1000, 50
@@ -69,9 +68,7 @@ def _fill(kubeconfig: Path) -> str:
     if resolved is None:
         raise SystemExit("bench: no artifacts on this machine\n  fix: arena-install up --profile full")
     api = Api(kubeconfig)
-    for crds in ("training-operator-crds", "volcano-crds"):
-        for one in load_stream(resolved.file(crds).read_bytes()):
-            api.apply(one, force=True)
+    apply_crds(api, resolved, "training-operator-crds", "volcano-crds")
     for version, kind in _SERVED:
         while not api.knows(version, kind):
             time.sleep(0.2)

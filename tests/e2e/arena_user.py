@@ -108,16 +108,20 @@ def site() -> Iterator[Site]:
     require_lab()
     name = f"t-arena-{uuid.uuid4().hex[:4]}"
     try:
-        _installer("up", "--name", name, "--profile", "full", "--verify", "none")
+        install("up", "--name", name, "--profile", "full", "--verify", "none")
         yield Site(name, paths.state_dir(name) / "kubeconfig")
     finally:
-        _installer("lab", "down", name, "--yes")
+        install("lab", "down", name, "--yes")
 
 
-def _installer(*words: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "arena_install", *words], capture_output=True, text=True, timeout=3600, check=False
-    )
+def installer(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "arena_install", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=3600, check=False)
+
+
+def install(*words: str) -> None:
+    """Fails the test where the installer fails."""
+    done = installer(*words)
     if done.returncode:
         pytest.fail(f"arena-install {' '.join(words)}: {done.stdout[-6000:]}{done.stderr[-4000:]}", pytrace=False)
 
@@ -129,10 +133,10 @@ def user(site: Site, home: Path, name: str = "") -> Iterator[User]:
     (home / ".kube").mkdir(parents=True, exist_ok=True)
     try:
         # more GPUs than there are: what waits for them is to wait, and not to be refused by the quota
-        _installer("user", "add", name, "--name", site.name, "--gpus", "1000", "-o", str(home / ".kube/config"))
+        install("user", "add", name, "--name", site.name, "--gpus", "1000", "-o", str(home / ".kube/config"))
         yield User(site, name, home)
     finally:
-        _installer("user", "remove", name, "--name", site.name, "--yes")
+        install("user", "remove", name, "--name", site.name, "--yes")
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Screenshots of every page, light and dark, wide and narrow, are left in build/e2
 from __future__ import annotations
 
 import re
-import shutil
 import ssl
 import urllib.request
 from collections.abc import Iterator
@@ -15,24 +14,12 @@ from pathlib import Path
 import arena_user
 import pytest
 from arena_user import BUSYBOX, Site, User, eventually
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.lab]
 
 SHOTS = Path(__file__).resolve().parents[2] / "build/e2e/dashboard"
 SIZES = {"wide": 1280, "narrow": 390}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Debian's Chromium."""
-    program = shutil.which("chromium")
-    if program is None:
-        pytest.skip("there is no chromium: ./setup.sh test")
-    with sync_playwright() as play:
-        started = play.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")

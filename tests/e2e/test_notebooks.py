@@ -5,19 +5,16 @@ Needs Chromium (`apt-get install chromium`); pictures of each page are in the te
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import arena_user
 import pytest
-from arena_user import PROGRAMS, Site, User, eventually
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from arena_user import PROGRAMS, Site, User, eventually, install
+from playwright.sync_api import Browser, Page, expect
 
 pytestmark = [pytest.mark.e2e, pytest.mark.lab]
 
@@ -25,19 +22,6 @@ LAB = 180_000  # ms until a notebook's page is there
 GPUS = "import pynvml as nv; nv.nvmlInit(); print(nv.nvmlDeviceGetCount())"
 UUID = "print(nv.nvmlDeviceGetUUID(nv.nvmlDeviceGetHandleByIndex(0)))"
 ARENA = "!arena whoami && arena list"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    program = shutil.which("chromium")
-    if program is None:
-        if os.environ.get("ARENA_TEST_LAB") == "required":
-            pytest.fail("no chromium: apt-get install chromium")
-        pytest.skip("no chromium: apt-get install chromium")
-    with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
-        yield started
-        started.close()
 
 
 @pytest.fixture(scope="module")
@@ -174,8 +158,8 @@ def test_who_is_revoked_is_out(site: Site, user: User, browser: Browser, tmp_pat
         page = browser.new_context().new_page()
         log_in(page, address, user.namespace, old)
         assert "/hub/spawn" in page.url
-        words = ["user", "add", user.namespace, "--name", site.name, "--revoke", "-o", str(user.home / ".kube/config")]
-        subprocess.run([sys.executable, "-m", "arena_install", *words], check=True, capture_output=True)
+        kubeconfig = str(user.home / ".kube/config")
+        install("user", "add", user.namespace, "--name", site.name, "--revoke", "-o", kubeconfig)
         assert password(user) != old
         def out() -> bool:
             page.goto(f"{address}/hub/home")

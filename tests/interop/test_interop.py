@@ -24,8 +24,7 @@ sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "tests/bench"), str(ROOT / "test
 import objects  # noqa: E402
 from peer import charts, upstream  # noqa: E402
 
-from apiserver_fixture import ControlPlane, artifacts_here  # noqa: E402
-from arena_install.artifacts.charts import load_stream  # noqa: E402
+from apiserver_fixture import ControlPlane, apply_crds, artifacts_here  # noqa: E402
 from arena_install.stack.api import Api  # noqa: E402
 
 PROGRAMS = Path(sys.executable).parent
@@ -67,9 +66,7 @@ def plane() -> Iterator[ControlPlane]:
     assert resolved, "no artifacts on this machine: arena-install up --profile full makes them"
     with ControlPlane() as plane:
         api = Api(plane.kubeconfig)
-        for crds in ("training-operator-crds", "volcano-crds"):
-            for one in load_stream(resolved.file(crds).read_bytes()):
-                api.apply(one, force=True)
+        apply_crds(api, resolved, "training-operator-crds", "volcano-crds")
         claim = {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}}
         meta = {"name": "models", "namespace": "default"}
         api.create({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": meta, "spec": claim})
